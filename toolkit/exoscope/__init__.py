@@ -1,0 +1,1 @@
+"""exoscope: which mailboxes may this application reach, and is that really so?"""

@@ -1,0 +1,34 @@
+"""The command line: one small file a command, no logic, imported when the command runs."""
+
+from __future__ import annotations
+
+from exoscope.cli.frame import Place, Program, run
+
+COMMANDS = {
+    "guard": Place("Look", "guard", "Show what PowerShell scripts would do, or why they are refused."),
+    "reach": Place("Look", "reach", "Answer which mailboxes an app reaches, or which apps reach a mailbox."),
+    "explain": Place("Look", "explain", "Tell the story of one answer, rule by rule."),
+    "snapshot": Place("Look", "snapshot", "Read a tenant into a file."),
+    "plan": Place("Change", "plan", "Plan the steps from a tenant to an intent."),
+    "show": Place("Change", "show", "Print a plan: stages, steps, needs, times, exact PowerShell."),
+    "apply": Place("Change", "apply", "Run a plan up to the first gate that is not open."),
+    "resume": Place("Change", "resume", "Go on with a run."),
+    "undo": Place("Change", "undo", "Take a run back, in the safe order."),
+    "runs": Place("Change", "runs", "List the runs."),
+    "status": Place("Change", "status", "Say what a run waits for, and how long."),
+    "verify": Place("Prove", "verify", "Prove a plan or an intent with Exchange's answers and Graph calls as the app."),
+    "sandbox": Place("Try", "sandbox", "Serve the twin of a tenant on this machine."),
+    "demo": Place("Try", "demo", "See the main job run on a sample tenant."),
+}
+
+program = Program(
+    "exoscope",
+    COMMANDS,
+    help="Which mailboxes may this app reach? Plan it, apply it, and prove it.\n\n"
+    "Answers go to stdout, talk to stderr. Every command that answers something has --json.",
+)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    run(program)

@@ -1,0 +1,169 @@
+"""Look-ups over one state of the tenant: plain dictionaries, built when first asked for, kept while their list is the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from msgspec import UNSET
+
+from exoscope.model import AdministrativeUnit, App, Group, Recipient, ServicePrincipal, Snapshot
+
+Table = dict[str, tuple[Any, ...]]
+
+
+def fold(text: str) -> str:
+    """How Guids, addresses, names and DNs are compared: without case."""
+    return text.casefold()
+
+
+def fold_dn(text: str) -> str:
+    """A DN without case and without blanks around its separators."""
+    parts: list[str] = []
+    current = ""
+    escaped = False
+    for char in text:
+        if escaped:
+            current += char
+            escaped = False
+        elif char == "\\":
+            current += char
+            escaped = True
+        elif char == ",":
+            parts.append(current)
+            current = ""
+        else:
+            current += char
+    parts.append(current)
+    return ",".join("=".join(piece.strip() for piece in part.split("=", 1)) for part in parts).casefold()
+
+
+def common_name(dn: str) -> str:
+    """The unescaped value of a DN's first part: Exchange's Name of the object."""
+    value = ""
+    escaped = False
+    for char in dn.partition("=")[2]:
+        if escaped:
+            value += char
+            escaped = False
+        elif char == "\\":
+            escaped = True
+        elif char == ",":
+            break
+        else:
+            value += char
+    return value.strip()
+
+
+def recipient_alias(recipient: Recipient) -> str:
+    """The Alias that was read, else (the file need not hold it) the primary address's local part."""
+    alias = next((value for name, value in recipient.attributes.items() if name.lower() == "alias"), None)
+    return alias if isinstance(alias, str) else recipient.primary_smtp_address.partition("@")[0]
+
+
+def recipient_names(recipient: Recipient) -> Iterable[str]:
+    """Everything by which Exchange's -Identity finds a recipient (addresses with and without their prefix apart)."""
+    yield recipient.guid
+    if recipient.external_directory_object_id:
+        yield recipient.external_directory_object_id
+    yield recipient.primary_smtp_address
+    yield from recipient.email_addresses
+    yield recipient.distinguished_name
+    yield common_name(recipient.distinguished_name)
+    yield recipient.display_name
+    yield recipient_alias(recipient)
+    principal = next((v for k, v in recipient.attributes.items() if k.lower() == "userprincipalname"), None)
+    if isinstance(principal, str):
+        yield principal
+
+
+def group_names(group: Group) -> Iterable[str]:
+    """Everything by which -Identity finds a group."""
+    yield group.guid
+    for name in (group.external_directory_object_id, group.sid, group.primary_smtp_address):
+        if name:
+            yield name
+    if group.primary_smtp_address:
+        yield group.primary_smtp_address.partition("@")[0]
+    yield group.distinguished_name
+    yield common_name(group.distinguished_name)
+    yield group.display_name
+
+
+class View:
+    """One state with its indexes. ``earlier`` is the view of the state before: what did not change is taken from it."""
+
+    def __init__(self, snapshot: Snapshot, earlier: View | None = None) -> None:
+        self.snapshot = snapshot
+        self._tables: dict[tuple[str, int], tuple[Any, Table]] = {}
+        if earlier is not None:
+            kept = {id(getattr(snapshot, name)) for name in snapshot.__struct_fields__}
+            self._tables = {key: value for key, value in earlier._tables.items() if key[1] in kept}
+
+    def _table(self, name: str, items: Any, keys: Callable[[Any], Iterable[str]]) -> Table:
+        if items is UNSET:
+            return {}
+        found = self._tables.get((name, id(items)))
+        if found is None:
+            lists: dict[str, list[Any]] = {}
+            for item in items:
+                for key in keys(item):
+                    held = lists.setdefault(fold(key), [])
+                    if not any(other is item for other in held):
+                        held.append(item)
+            # the list itself is kept with its table: while it lives its id cannot be another list's
+            found = (items, {key: tuple(held) for key, held in lists.items()})
+            self._tables[(name, id(items))] = found
+        return found[1]
+
+    def recipients(self, identity: str) -> tuple[Recipient, ...]:
+        """Recipients that any of their names matches."""
+        return self._table("recipients", self.snapshot.recipients, recipient_names).get(fold(identity), ())
+
+    def recipient(self, guid: str) -> Recipient | None:
+        """The recipient with this Guid."""
+        table = self._table("recipient", self.snapshot.recipients, lambda item: (item.guid,))
+        return next(iter(table.get(fold(guid), ())), None)
+
+    def recipient_by_directory_id(self, object_id: str) -> tuple[Recipient, ...]:
+        """Recipients with this external directory object id."""
+        keys: Callable[[Recipient], Iterable[str]] = lambda item: (item.external_directory_object_id or "",)  # noqa: E731 - typed
+        return self._table("recipient-oid", self.snapshot.recipients, keys).get(fold(object_id), ())
+
+    def groups(self, identity: str) -> tuple[Group, ...]:
+        """Groups that any of their names matches."""
+        return self._table("groups", self.snapshot.groups, group_names).get(fold(identity), ())
+
+    def groups_by_id(self, object_id: str) -> tuple[Group, ...]:
+        """Groups with this Guid or external directory object id."""
+        keys: Callable[[Group], Iterable[str]] = lambda item: (item.guid, item.external_directory_object_id or item.guid)  # noqa: E731 - typed
+        return self._table("group-id", self.snapshot.groups, keys).get(fold(object_id), ())
+
+    def groups_by_dn(self, dn: str) -> tuple[Group, ...]:
+        """Groups with this DN, its spacing apart."""
+        keys: Callable[[Group], Iterable[str]] = lambda item: (fold_dn(item.distinguished_name),)  # noqa: E731 - typed
+        return self._table("group-dn", self.snapshot.groups, keys).get(fold(fold_dn(dn)), ())
+
+    def groups_of(self, guid: str) -> tuple[Group, ...]:
+        """Groups whose (read) direct members hold this Guid."""
+        return self._table("members", self.snapshot.groups, lambda item: item.members or ()).get(fold(guid), ())
+
+    def unread_groups(self) -> tuple[Group, ...]:
+        """Groups whose members were not read."""
+        keys: Callable[[Group], Iterable[str]] = lambda item: ("unread",) if item.members is None else ()  # noqa: E731 - typed
+        return self._table("unread-groups", self.snapshot.groups, keys).get("unread", ())
+
+    def unit(self, object_id: str) -> AdministrativeUnit | None:
+        """The administrative unit with this Guid."""
+        table = self._table("units", self.snapshot.administrative_units, lambda item: (item.id,))
+        return next(iter(table.get(fold(object_id), ())), None)
+
+    def apps(self, identity: str) -> tuple[App, ...]:
+        """Service principals by object id, app id or display name."""
+        keys: Callable[[App], Iterable[str]] = lambda item: (item.object_id, item.app_id, item.display_name)  # noqa: E731 - typed
+        return self._table("apps", self.snapshot.apps, keys).get(fold(identity), ())
+
+    def pointers(self, identity: str) -> tuple[ServicePrincipal, ...]:
+        """Exchange's pointers by object id, app id or display name."""
+        keys: Callable[[ServicePrincipal], Iterable[str]] = lambda item: (item.object_id, item.app_id, item.display_name)  # noqa: E731 - typed
+        return self._table("pointers", self.snapshot.service_principals, keys).get(fold(identity), ())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -14,28 +15,57 @@ Table = dict[str, tuple[Any, ...]]
 
 def fold(text: str) -> str:
     """How Guids, addresses, names and DNs are compared: without case."""
-    return text.casefold()
+    return text.lower()
 
 
-def fold_dn(text: str) -> str:
-    """A DN without case and without blanks around its separators."""
-    parts: list[str] = []
-    current = ""
-    escaped = False
-    for char in text:
-        if escaped:
-            current += char
-            escaped = False
-        elif char == "\\":
-            current += char
-            escaped = True
-        elif char == ",":
-            parts.append(current)
-            current = ""
-        else:
-            current += char
-    parts.append(current)
-    return ",".join("=".join(piece.strip() for piece in part.split("=", 1)) for part in parts).casefold()
+DnKey = tuple[tuple[str, str], ...]
+
+
+def dn_key(text: str) -> DnKey | None:
+    """A DN as pairs of attribute and value without case, escapes and outer blanks; None when the text is no DN."""
+    pairs: list[tuple[str, str]] = []
+    attribute: str | None = None
+    value: list[str] = []
+    solid = 0  # up to where blanks at the end are not the value's own
+    at = 0
+
+    def close() -> bool:
+        text = "".join(value[:solid])
+        if attribute is None or not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*|[0-9]+(\.[0-9]+)+", attribute) or not text:
+            return False
+        pairs.append((attribute.lower(), text.lower()))
+        return True
+
+    while at <= len(text):
+        char = text[at] if at < len(text) else ","
+        if at < len(text) and char == "\\":
+            hexa = re.match(r"(\\[0-9A-Fa-f]{2})+", text[at:])
+            if hexa:
+                raw = bytes.fromhex(hexa.group().replace("\\", ""))
+                try:
+                    value.extend(raw.decode("utf-8"))
+                except UnicodeDecodeError:
+                    return None
+                at += len(hexa.group())
+            elif at + 1 < len(text):
+                value.append(text[at + 1])
+                at += 2
+            else:
+                return None
+            solid = len(value)
+            continue
+        if char == ",":
+            if not close():
+                return None
+            attribute, value, solid = None, [], 0
+        elif char == "=" and attribute is None:
+            attribute = "".join(value).strip()
+            value, solid = [], 0
+        elif char != " " or value:
+            value.append(char)
+            solid = len(value) if char != " " else solid
+        at += 1
+    return tuple(pairs)
 
 
 def common_name(dn: str) -> str:
@@ -127,8 +157,9 @@ class View:
 
     def recipient_by_directory_id(self, object_id: str) -> tuple[Recipient, ...]:
         """Recipients with this external directory object id."""
-        keys: Callable[[Recipient], Iterable[str]] = lambda item: (item.external_directory_object_id or "",)  # noqa: E731 - typed
-        return self._table("recipient-oid", self.snapshot.recipients, keys).get(fold(object_id), ())
+        return self._table(
+            "recipient-oid", self.snapshot.recipients, lambda item: (item.external_directory_object_id or "",)
+        ).get(fold(object_id), ())
 
     def groups(self, identity: str) -> tuple[Group, ...]:
         """Groups that any of their names matches."""
@@ -136,13 +167,15 @@ class View:
 
     def groups_by_id(self, object_id: str) -> tuple[Group, ...]:
         """Groups with this Guid or external directory object id."""
-        keys: Callable[[Group], Iterable[str]] = lambda item: (item.guid, item.external_directory_object_id or item.guid)  # noqa: E731 - typed
-        return self._table("group-id", self.snapshot.groups, keys).get(fold(object_id), ())
+        return self._table(
+            "group-id", self.snapshot.groups, lambda item: (item.guid, item.external_directory_object_id or item.guid)
+        ).get(fold(object_id), ())
 
     def groups_by_dn(self, dn: str) -> tuple[Group, ...]:
         """Groups with this DN, its spacing apart."""
-        keys: Callable[[Group], Iterable[str]] = lambda item: (fold_dn(item.distinguished_name),)  # noqa: E731 - typed
-        return self._table("group-dn", self.snapshot.groups, keys).get(fold(fold_dn(dn)), ())
+        return self._table("group-dn", self.snapshot.groups, lambda item: (repr(dn_key(item.distinguished_name)),)).get(
+            fold(repr(dn_key(dn))), ()
+        )
 
     def groups_of(self, guid: str) -> tuple[Group, ...]:
         """Groups whose (read) direct members hold this Guid."""
@@ -150,8 +183,9 @@ class View:
 
     def unread_groups(self) -> tuple[Group, ...]:
         """Groups whose members were not read."""
-        keys: Callable[[Group], Iterable[str]] = lambda item: ("unread",) if item.members is None else ()  # noqa: E731 - typed
-        return self._table("unread-groups", self.snapshot.groups, keys).get("unread", ())
+        return self._table(
+            "unread-groups", self.snapshot.groups, lambda item: ("unread",) if item.members is None else ()
+        ).get("unread", ())
 
     def unit(self, object_id: str) -> AdministrativeUnit | None:
         """The administrative unit with this Guid."""
@@ -160,10 +194,12 @@ class View:
 
     def apps(self, identity: str) -> tuple[App, ...]:
         """Service principals by object id, app id or display name."""
-        keys: Callable[[App], Iterable[str]] = lambda item: (item.object_id, item.app_id, item.display_name)  # noqa: E731 - typed
-        return self._table("apps", self.snapshot.apps, keys).get(fold(identity), ())
+        return self._table(
+            "apps", self.snapshot.apps, lambda item: (item.object_id, item.app_id, item.display_name)
+        ).get(fold(identity), ())
 
     def pointers(self, identity: str) -> tuple[ServicePrincipal, ...]:
         """Exchange's pointers by object id, app id or display name."""
-        keys: Callable[[ServicePrincipal], Iterable[str]] = lambda item: (item.object_id, item.app_id, item.display_name)  # noqa: E731 - typed
-        return self._table("pointers", self.snapshot.service_principals, keys).get(fold(identity), ())
+        return self._table(
+            "pointers", self.snapshot.service_principals, lambda item: (item.object_id, item.app_id, item.display_name)
+        ).get(fold(identity), ())

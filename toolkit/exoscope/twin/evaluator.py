@@ -1,0 +1,277 @@
+"""Who may do what: one app, one permission, one mailbox at a time, from SNAPSHOT.md ("How reach follows from it").
+
+This shares no code with :mod:`exoscope.reach`, which answers the same for all mailboxes at once; a property test holds the
+two against each other over random tenants. Slow and plain on purpose: each rule stands once, in the order of that page.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import UNSET
+
+from exoscope.catalog import EXCHANGE, governed, granted_by, implied_by
+from exoscope.catalog import permission as known_permission
+from exoscope.model import (
+    AccessPolicy,
+    AdministrativeUnitScope,
+    App,
+    Group,
+    GroupScope,
+    ManagementScopeScope,
+    Noun,
+    OrganizationScope,
+    Recipient,
+    RoleAssignment,
+    Snapshot,
+)
+from exoscope.twin.filters import scope_holds
+from exoscope.twin.view import View, fold
+
+Answer = Literal["allowed", "denied", "unknown"]
+Mechanism = Literal["consent", "rbac", "raop", "none"]
+
+# Permissions whose consent is worth nothing without mailbox permissions, which a snapshot does not hold.
+_PROTOCOLS = frozenset({"imap.accessasapp", "pop.accessasapp", "smtp.sendasapp"})
+# Permissions that let an app act on Exchange itself: findings elsewhere, no reach.
+_NO_REACH = frozenset({"exchange.manageasapp", "mailbox.migration"})
+_SECURITY_GROUP = "mailuniversalsecuritygroup"
+
+
+class Outcome(Noun, frozen=True):
+    """An answer, what it rests on, and which mechanism decided (see :class:`exoscope.twin.tenant.Decision`)."""
+
+    answer: Answer
+    because: str
+    mechanism: Mechanism = "none"
+
+
+def evaluate(source: Snapshot | View, app: App, permission: str, mailbox: Recipient) -> Answer:
+    """Whether a call of ``app`` that needs ``permission`` on ``mailbox`` would be let through, consents as they stand."""
+    view = source if isinstance(source, View) else View(source)
+    held = tuple((consent.resource, consent.permission) for consent in app.consents)
+    return _union(view, app.object_id, app.app_id, held, permission, mailbox).answer
+
+
+def decide_with_roles(
+    view: View,
+    object_id: str,
+    app_id: str,
+    roles: tuple[str, ...],
+    resource: str,
+    permission: str,
+    mailbox: Recipient,
+) -> Outcome:
+    """The same for a call made with a token: its ``roles`` on ``resource`` stand for the consents."""
+    return _union(view, object_id, app_id, tuple((resource, role) for role in roles), permission, mailbox)
+
+
+def _union(
+    view: View,
+    object_id: str,
+    app_id: str,
+    held: tuple[tuple[str, str], ...],
+    permission: str,
+    mailbox: Recipient,
+) -> Outcome:
+    if fold(mailbox.recipient_type) != "usermailbox":
+        return Outcome("denied", f"{mailbox.primary_smtp_address} is a {mailbox.recipient_type}, not a mailbox")
+    outcomes = [
+        *_by_consent(view, object_id, app_id, held, permission, mailbox),
+        *_by_role(view, object_id, permission, mailbox),
+    ]
+    for answer in ("allowed", "unknown"):
+        for outcome in outcomes:
+            if outcome.answer == answer:
+                return outcome
+    # a policy's refusal is told before a scope's: Exchange says [RAOP] of the former only
+    denials = sorted(outcomes, key=lambda outcome: outcome.mechanism != "raop")
+    return denials[0] if denials else Outcome("denied", f"holds nothing that gives {permission}")
+
+
+# --- rule 1: consent ---------------------------------------------------------------------------------------------
+
+
+def _by_consent(
+    view: View,
+    object_id: str,
+    app_id: str,
+    held: tuple[tuple[str, str], ...],
+    permission: str,
+    mailbox: Recipient,
+) -> list[Outcome]:
+    wanted = {fold(name) for name in implied_by(permission)}
+    outcomes = []
+    for resource, name in held:
+        if fold(name) not in wanted or fold(name) in _NO_REACH:
+            continue
+        meant = known_permission(name, resource)
+        needed = known_permission(permission)
+        if meant is None or needed is None or fold(meant.resource) != fold(_home(name)):
+            continue  # the same name on the legacy Exchange resource is another permission
+        if fold(name) in _PROTOCOLS:
+            outcomes.append(Outcome("unknown", f"{name} reaches mailboxes by mailbox permissions, which are not known"))
+            continue
+        outcome = Outcome("allowed", f"consent {name}", "consent")
+        if governed(name, resource):
+            outcome = _policies(view, app_id, name, mailbox)
+        if outcome.answer == "allowed" and (doubt := _enforcement(view, object_id)):
+            outcome = Outcome("unknown", doubt)
+        outcomes.append(outcome)
+    return outcomes
+
+
+def _home(name: str) -> str:
+    """The resource on which the permission of this name is the one meant: Graph where Graph has it."""
+    meant = known_permission(name)
+    return meant.resource if meant is not None else EXCHANGE
+
+
+def _enforcement(view: View, object_id: str) -> str | None:
+    """Why what a consent gives is undocumented here, or None."""
+    organization, pointers = view.snapshot.organization, view.snapshot.service_principals
+    if organization is UNSET or pointers is UNSET:
+        return "whether EnforceExoAppRbacPermissions is set was not read"
+    if organization.enforce_exo_app_rbac_permissions is True:
+        return "EnforceExoAppRbacPermissions is set: what a consent gives then is not documented"
+    for pointer in pointers:
+        if fold(pointer.object_id) == fold(object_id):
+            override = pointer.override_enforce_exo_app_rbac_permissions
+            if override is UNSET:
+                return "the pointer's OverrideEnforceExoAppRbacPermissions was not read"
+            if override is True:
+                return "OverrideEnforceExoAppRbacPermissions is set: what a consent gives then is not documented"
+    return None
+
+
+def _policies(view: View, app_id: str, name: str, mailbox: Recipient) -> Outcome:
+    """The policy rules of application-access-policies, in their order, deny first."""
+    policies = view.snapshot.access_policies
+    if policies is UNSET:
+        return Outcome("unknown", "access policies were not read")
+    mine = [policy for policy in policies if policy.app_id == "*" or fold(policy.app_id) == fold(app_id)]
+    deny = [(policy, _matches(view, policy, mailbox)) for policy in mine if policy.access_right == "DenyAccess"]
+    restrict = [(policy, _matches(view, policy, mailbox)) for policy in mine if policy.access_right == "RestrictAccess"]
+    for policy, hit in deny:
+        if hit:
+            return Outcome("denied", f"policy {policy.identity} denies", "raop")
+    if any(hit for _, hit in restrict) or not restrict:
+        outcome = Outcome("allowed", f"consent {name}", "consent")
+    elif any(hit is None for _, hit in restrict):
+        outcome = Outcome("unknown", "whether a RestrictAccess policy holds the mailbox is not known")
+    else:
+        outcome = Outcome("denied", "no RestrictAccess policy of the app holds the mailbox", "raop")
+    if outcome.answer == "allowed" and any(hit is None for _, hit in deny):
+        return Outcome("unknown", "whether a DenyAccess policy holds the mailbox is not known")
+    return outcome
+
+
+def _matches(view: View, policy: AccessPolicy, mailbox: Recipient) -> bool | None:
+    if not policy.valid or view.snapshot.groups is UNSET:
+        return None
+    key = fold(policy.scope.object_id)
+    if mailbox.external_directory_object_id is not None and key == fold(mailbox.external_directory_object_id):
+        return True
+    if key == fold(mailbox.guid):
+        return True
+    groups = view.groups_by_id(policy.scope.object_id)
+    if groups:
+        answers = [_inside(view, group, mailbox, set()) for group in groups]
+        return True if True in answers else None if None in answers else False
+    if view.recipient_by_directory_id(policy.scope.object_id) or view.recipient(policy.scope.object_id):
+        return False  # another mailbox or mail user
+    return None
+
+
+def _inside(view: View, group: Group, mailbox: Recipient, seen: set[str]) -> bool | None:
+    """Direct members, and those of nested mail-enabled security groups; through any other nested group it is unknown."""
+    if fold(group.guid) in seen:
+        return False
+    seen.add(fold(group.guid))
+    if group.members is None:
+        return None
+    if fold(mailbox.guid) in map(fold, group.members):
+        return True
+    answer: bool | None = False
+    for member in group.members:
+        for nested in view.groups_by_id(member):
+            if fold(nested.guid) != fold(member):
+                continue
+            below = _inside(view, nested, mailbox, seen)
+            if fold(nested.recipient_type_details) != _SECURITY_GROUP and below is True:
+                below = None
+            if below is True:
+                return True
+            if below is None:
+                answer = None
+    return answer
+
+
+# --- rule 2: role assignments ------------------------------------------------------------------------------------
+
+
+def _by_role(view: View, object_id: str, permission: str, mailbox: Recipient) -> list[Outcome]:
+    assignments = view.snapshot.role_assignments
+    if assignments is UNSET:
+        return [Outcome("unknown", "role assignments were not read")]
+    outcomes = []
+    for assignment in assignments:
+        if not assignment.enabled:
+            continue
+        hits = (
+            _grants(view, assignment, permission),
+            _assigned(view, assignment, object_id),
+            _in_scope(view, assignment, mailbox),
+        )
+        if False not in hits:
+            if None in hits:
+                outcomes.append(Outcome("unknown", f"assignment {assignment.name}: not all of it is known"))
+            else:
+                outcomes.append(Outcome("allowed", f"assignment {assignment.name}", "rbac"))
+        elif hits[2] is False and False not in hits[:2]:
+            outcomes.append(Outcome("denied", f"outside the scope of assignment {assignment.name}", "rbac"))
+    return outcomes
+
+
+def _grants(view: View, assignment: RoleAssignment, permission: str) -> bool | None:
+    roles = view.snapshot.roles
+    given = granted_by(assignment.role, None if roles is UNSET else roles)
+    if given is None:
+        return None
+    return bool({fold(name) for name in given} & {fold(name) for name in implied_by(permission)})
+
+
+def _assigned(view: View, assignment: RoleAssignment, object_id: str) -> bool | None:
+    """Whether the assignee is a pointer to the app's service principal; with several of one name, unknown."""
+    if view.snapshot.service_principals is UNSET:
+        return None
+    pointers = view.pointers(assignment.assignee)
+    mine = [fold(pointer.object_id) == fold(object_id) for pointer in pointers]
+    if not mine or not any(mine):
+        return False
+    return True if all(mine) else None
+
+
+def _in_scope(view: View, assignment: RoleAssignment, mailbox: Recipient) -> bool | None:
+    scope = assignment.scope
+    if isinstance(scope, OrganizationScope):
+        return True
+    if isinstance(scope, ManagementScopeScope):
+        scopes = view.snapshot.management_scopes
+        found = None if scopes is UNSET else next((s for s in scopes if fold(s.name) == fold(scope.name)), None)
+        if found is None:
+            return None
+        inside = scope_holds(view, found.recipient_filter, mailbox)
+        return None if found.recipient_root and inside else inside
+    if isinstance(scope, AdministrativeUnitScope):
+        unit = view.unit(scope.id)
+        if unit is None:
+            return None
+        member = mailbox.external_directory_object_id
+        return member is not None and fold(member) in map(fold, unit.members)
+    assert isinstance(scope, GroupScope)  # noqa: S101 - the last of the union's kinds
+    groups = view.groups_by_id(scope.id)
+    if not groups:
+        return None
+    answers = [None if g.members is None else fold(mailbox.guid) in map(fold, g.members) for g in groups]
+    return True if True in answers else None if None in answers else False

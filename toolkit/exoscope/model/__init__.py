@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from exoscope.model.intent import Intent, IntentEntry, IntentScope, Mechanism, OnLeftover, Prove, ScopeKind
+from exoscope.model.observed import Observed
 from exoscope.model.plan import (
     Addresses,
     AppPlan,
@@ -75,6 +76,7 @@ __all__ = [
     "Moved",
     "Noun",
     "ObjectKind",
+    "Observed",
     "OnLeftover",
     "Organization",
     "OrganizationScope",

@@ -1,0 +1,1 @@
+"""Exchange: sessions, inventory readers, single objects, Exchange's own tests."""

@@ -1,0 +1,50 @@
+"""What a session with Exchange is, whatever road it takes: scripts in, rows out, one family of errors."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from exoscope.model import Noun
+
+Row = dict[str, Any]
+"""One row: column → null, boolean, number, string or list of strings. Columns as the server spells them; compare without case."""
+
+DEADLINE = 120.0
+"""Seconds one call may take unless told otherwise. Exchange's own REST cmdlets give up after 15 minutes."""
+
+LONG = 900.0
+"""Seconds for reads of a whole tenant: the 15 minutes after which Exchange's cmdlets give up themselves."""
+
+BATCH = 500
+"""Rows that a read brings back in one JSON text unless told otherwise."""
+
+
+class Result(Noun, frozen=True):
+    """A completed call without an error record: its rows (empty: read and empty) and its warnings."""
+
+    rows: tuple[Row, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+class ExchangeSession(Protocol):
+    """A session in one tenant, proven before its first operation. Use it from one thread at a time."""
+
+    @property
+    def road(self) -> str:
+        """How it reaches Exchange (``gateway``)."""
+        ...
+
+    def run(self, script: str, *, deadline: float = DEADLINE, batch: int | None = None) -> Result:
+        """Run an operation script after the guard has read it.
+
+        A script of reads (Get-, Test-) comes back as JSON texts of ``batch`` rows; a write's own output is not looked at.
+        A read is repeated after a lost session, throttling or a passing fault, within ``deadline`` seconds; a write never.
+
+        Raises the ServiceError family: ObjectNotFound, AlreadyExists, AccessDenied, Throttled, Transient; LostSession and
+        Deadline (the outcome of a write is then unknown); GuardRefused; SignInFailed and WrongTenant (nothing ran).
+        """
+        ...
+
+    def close(self) -> None:
+        """End the session; never raises."""
+        ...

@@ -1,0 +1,30 @@
+"""exoscope.toml: which tenant, which road to it, as whom, and how long to wait. Strict: every error with its line."""
+
+from __future__ import annotations
+
+from exoscope.profile.load import find_profile, load_profile, loads_profile, state_dir
+from exoscope.profile.nouns import (
+    AppCredential,
+    Endpoints,
+    Operator,
+    Profile,
+    SecretRef,
+    Transport,
+    Waits,
+)
+from exoscope.profile.references import resolve
+
+__all__ = [
+    "AppCredential",
+    "Endpoints",
+    "Operator",
+    "Profile",
+    "SecretRef",
+    "Transport",
+    "Waits",
+    "find_profile",
+    "load_profile",
+    "loads_profile",
+    "resolve",
+    "state_dir",
+]

@@ -1,0 +1,107 @@
+"""The nouns of a profile. Secrets stand in it by reference only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from msgspec import field
+
+from exoscope.catalog import CloudEndpoints
+from exoscope.model import Noun
+from exoscope.model.tenant import Cloud
+
+Scheme = Literal["env", "file", "keyring", "exec"]
+Auth = Literal["negotiate", "kerberos", "ntlm", "certificate", "basic"]
+
+
+class SecretRef(Noun, frozen=True):
+    """Where a secret is: ``env`` a variable, ``file`` an owner-only file, ``keyring`` service/user, ``exec`` a command.
+
+    ``text`` is the reference without its scheme, ``base`` the folder that relative paths start from.
+    """
+
+    scheme: Scheme
+    text: str
+    base: Path
+
+    def __str__(self) -> str:
+        return f"{self.scheme}:{self.text}"
+
+
+class Waits(Noun, frozen=True):
+    """Seconds that a change takes to act, by kind. Sources of the defaults: application-rbac (30 minutes to 2 hours),
+    configurable-token-lifetimes (60 to 90 minutes; 24 to 28 hours with continuous access evaluation), managed identities (24 h).
+    """
+
+    cache: float = 7200
+    token: float = 5400
+    managed_identity: float = 86400
+    long_token: float = 100800
+
+
+class Transport(Noun, frozen=True):
+    """The gateway: a Windows machine with WinRM on which the ExchangeOnlineManagement module runs.
+
+    ``configuration`` is the PowerShell endpoint's name (``PowerShell.7``, a JEA name); ``ca`` a PEM file to trust for it;
+    ``certificate`` and ``key`` PEM files for auth = "certificate".
+    """
+
+    kind: Literal["gateway"]
+    url: str
+    auth: Auth = "negotiate"
+    username: str | None = None
+    password: SecretRef | None = None
+    configuration: str = "Microsoft.PowerShell"
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+
+class Operator(Noun, frozen=True):
+    """Who exoscope acts as. Exactly one way of signing in is set. ``client_id`` is None only for a system-assigned identity."""
+
+    client_id: str | None
+    secret: SecretRef | None = None
+    certificate: Path | None = None
+    passphrase: SecretRef | None = None
+    managed_identity: bool = False
+    device_code: bool = False
+
+
+class AppCredential(Noun, frozen=True):
+    """How a subject app signs in, so that Graph can be asked as the app itself: a secret or a certificate."""
+
+    secret: SecretRef | None = None
+    certificate: Path | None = None
+    passphrase: SecretRef | None = None
+
+
+class Endpoints(Noun, frozen=True):
+    """Origins (``https://host[:port]``) that tokens go to, and a private CA. ``own``: the profile names them itself."""
+
+    authority: str
+    graph: str
+    exchange: str
+    ca: Path | None = None
+    own: bool = False
+
+
+class Profile(Noun, frozen=True):
+    """A whole profile. ``apps`` by lower-case app id. ``transport`` and ``operator`` are None where the file has none."""
+
+    path: Path
+    tenant: str
+    organization: str
+    cloud: Cloud
+    cloud_endpoints: CloudEndpoints
+    endpoints: Endpoints
+    transport: Transport | None = None
+    operator: Operator | None = None
+    apps: dict[str, AppCredential] = field(default_factory=dict)
+    waits: Waits = Waits()
+    state: Path | None = None
+
+    def credential(self, app_id: str) -> AppCredential | None:
+        """The credential of an app, by app id without case; None where the profile has none."""
+        return self.apps.get(app_id.casefold())

@@ -23,8 +23,9 @@ request           app_id, resource, app_role_id   permission
 ================  ==============================  ==========================================================================
 
 Named holes, ``<step-3.distinguished_name>``, stand where only an earlier step's read-back gives the value. What steps
-yield: group: distinguished_name, guid, external_directory_object_id, primary_smtp_address; consent: id; request (from its
-own reading just before the write): required_resource_access; access_policy: identity; pointer, scope, assignment: nothing.
+yield: group: distinguished_name, guid, external_directory_object_id, primary_smtp_address; consent: id, and (from its own
+reading just before the write, absent or not) resource_id, the object id of the resource's service principal; request (from
+its own reading just before the write): required_resource_access; access_policy: identity; pointer, scope, assignment: nothing.
 """
 
 from __future__ import annotations

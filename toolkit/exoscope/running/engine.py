@@ -1,0 +1,316 @@
+"""The run: each app goes through its stages by itself, as far as it can; a gate that is not open ends its turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from datetime import datetime, timedelta
+
+from exoscope.clock import Clock, iso
+from exoscope.model import AppPlan, Gate, Stage, Step
+from exoscope.outcome import ExoscopeError, Refused, ServiceError, Verdict, WrongTenant
+from exoscope.planning import states
+from exoscope.powershell import holes
+from exoscope.running.answer import RunAnswer
+from exoscope.running.journal import Journal, stamp
+from exoscope.running.ports import Event, Evidence, Progress, Tenancy
+from exoscope.running.records import (
+    AppStopped,
+    Finished,
+    GateEvidence,
+    GateOpen,
+    GateWaiting,
+    Noted,
+    Paused,
+    Record,
+    WaitingFor,
+)
+from exoscope.running.state import SHARED, RunState, gate_of
+from exoscope.running.steps import AppStops, Patience, Steps, difference
+
+
+class Engine:
+    """Goes on with a run whose journal is open. Nothing is kept but in the journal."""
+
+    def __init__(
+        self,
+        state: RunState,
+        journal: Journal,
+        tenancy: Tenancy,
+        clock: Clock,
+        *,
+        patience: Patience,
+        progress: Progress,
+        held: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        self.state = state
+        self.plan = state.plan
+        self.run_id = state.started.run
+        self.journal = journal
+        self.tenancy = tenancy
+        self.clock = clock
+        self.progress = progress
+        self.steps = Steps(state, journal, tenancy, clock, patience=patience, progress=progress, held=held)
+        self._surveyed: set[tuple[str, str]] = set()
+        self._unclear: set[tuple[str, str]] = set()
+        self._announced: set[tuple[str, str, str]] = set()
+
+    def run(self, budget: float = 0.0) -> RunAnswer:
+        """Go on until every app is done, stopped, or waits longer than ``budget`` seconds (in all) allow.
+
+        Raises WrongTenant, and whatever nobody foresaw; the journal then says how far it came.
+        """
+        left = budget
+        while True:
+            self._turn()
+            ready = self._next_ready()
+            if ready is None:
+                break
+            pause = (ready - self.clock.now()).total_seconds()
+            if pause > left:
+                break
+            if pause > 0:
+                self.progress(Event("wait", f"waiting quietly until {iso(ready)}"))
+                self.clock.sleep(pause)
+                left -= pause
+        final = self.state.final()
+        if final is not None and self.state.finished is None:
+            self._record(Finished(outcome=final))
+        return self.state.answer(self.clock.now())
+
+    def _turn(self) -> None:
+        """Every app as far as it can go now. What all apps share comes first; without it none begins."""
+        if not self._shared():
+            return
+        for app in self.plan.apps:
+            if not self._rests(app.app_id):
+                self._advance(app)
+
+    def _rests(self, app: str) -> bool:
+        return app in self.state.ended or app in self.state.paused
+
+    def _next_ready(self) -> datetime | None:
+        """The next time at which an app can go on; None when no app waits for a time."""
+        times = []
+        for app in self.plan.apps:
+            stage = self.state.stage_of(app.app_id)
+            if stage is None or self._rests(app.app_id) or (app.app_id, stage.id) in self._unclear:
+                continue
+            ready = self.state.ready_at(app.app_id, stage)
+            if ready is not None:
+                times.append(ready)
+        return min(times, default=None)
+
+    def _shared(self) -> bool:
+        if SHARED in self.state.paused:
+            return False
+        for step in self.state.left(SHARED):
+            try:
+                self.steps.run(step)
+            except AppStops as stop:
+                for app in self.plan.apps:
+                    if app.app_id not in self.state.ended:
+                        self._stop(app.app_id, None, stop)
+                return False
+            except WrongTenant:
+                raise
+            except ServiceError as error:
+                self._pause(SHARED, step.stage, error, _service(step))
+                return False
+        return True
+
+    # -- one app -------------------------------------------------------------------------------------------------
+
+    def _advance(self, app: AppPlan) -> None:
+        stage = self.state.stage_of(app.app_id)
+        while stage is not None:
+            doing: WaitingFor | None = None
+            try:
+                left = self.state.left(app.app_id, stage.id)
+                if left:
+                    self._before_stage(app, stage)
+                for step in left:
+                    doing = _service(step)
+                    self.steps.run(step)
+                doing = None
+                gate = gate_of(stage, app.app_id)
+                if gate is not None:
+                    doing = "evidence" if gate.evidence else None
+                    if not self._passes(app, stage, gate):
+                        return
+            except AppStops as stop:
+                self._stop(app.app_id, stage, stop)
+                return
+            except Refused as error:
+                self._stop(app.app_id, stage, AppStops(error.code, error.message))
+                return
+            except WrongTenant:
+                raise
+            except ExoscopeError as error:
+                self._pause(app.app_id, stage.id, error, doing)
+                return
+            stage = self.state.stage_of(app.app_id)
+
+    def _before_stage(self, app: AppPlan, stage: Stage) -> None:
+        """The tenant is read again where the stage's answer rests on it. Raises AppStops (``moved``) naming what is not covered."""
+        if (app.app_id, stage.id) in self._surveyed:
+            return
+        if not any(step.id in self.state.done for step in self.state.steps(app.app_id)):
+            self._starts_as_planned(app)
+        self._still_holds(app)
+        left = self.state.left(app.app_id)
+        survey = self.tenancy.survey(self.plan, app, left)
+        if survey.notes:
+            self._record(Noted(app=app.app_id, stage=stage.id, notes=survey.notes))
+            for note in survey.notes:
+                self.progress(Event("note", note, app.app_id))
+        if survey.moved:
+            raise AppStops("moved", f"the tenant changed since the plan: {'; '.join(survey.moved)}.")
+        self._surveyed.add((app.app_id, stage.id))
+
+    def _starts_as_planned(self, app: AppPlan) -> None:
+        """Before an app's first step: each object it will change reads as the plan found it, or already as it is to become."""
+        seen = set()
+        for step in self.state.left(app.app_id):
+            key = states.key_of(step.target)
+            if (
+                key in seen
+                or holes([*step.target.key.values(), step.before, step.after])
+                or step.id in self.state.found
+            ):
+                continue  # settled by the step itself: it rests on another step, or a call of this run may have changed it
+            seen.add(key)
+            reading = self.steps.read(step.target)
+            if self.steps.place(step, reading) == "other":
+                raise AppStops(
+                    "moved", f"changed since the plan: {difference(step.target, reading.state, step.before)}."
+                )
+
+    def _still_holds(self, app: AppPlan) -> None:
+        """What this run did for the app is still so; the steps to come rest on it."""
+        latest: dict[object, Step] = {}
+        members = False
+        for step in self.state.steps(app.app_id):
+            if step.id in self.state.done:
+                members = members or step.target.kind == "group_member"
+                subject = self.steps.subject(step)
+                latest[states.key_of(subject.target)] = subject
+        for subject in latest.values():
+            differs = self.steps.holds(subject, without_members=members)
+            if differs is not None:
+                raise AppStops("moved", f"undone by somebody else: {differs}.")
+
+    # -- gates ---------------------------------------------------------------------------------------------------
+
+    def _passes(self, app: AppPlan, stage: Stage, gate: Gate) -> bool:
+        """Is the gate open, or can it be opened now? Journals what it waits for, and what its witnesses said."""
+        ready = self.state.ready_at(app.app_id, stage)
+        if ready is None or (app.app_id, stage.id) in self._unclear:
+            return False
+        if self.clock.now() < ready:
+            self._announce(app, stage, ready)
+            return False
+        self._still_holds(app)
+        if not gate.evidence:
+            self._record(GateOpen(app=app.app_id, stage=stage.id, verdict=None, why="waited"))
+            return True
+        since = self.state.last_done(app.app_id, stage.id)
+        self.progress(Event("evidence", f"{app.display_name}: asking the witnesses of stage {stage.id}", app.app_id))
+        evidence = self.tenancy.evidence(self.plan, app, stage, gate, since)
+        self._witnessed(app, stage, gate, evidence)
+        if evidence.verdict in (Verdict.PROVEN, Verdict.CONFIGURED):
+            self._record(GateOpen(app=app.app_id, stage=stage.id, verdict=evidence.verdict, why=evidence.why))
+            return True
+        if evidence.verdict == Verdict.VIOLATED:
+            raise AppStops(evidence.code or "proof-failed", f"the proof of stage {stage.id} failed: {evidence.why}")
+        if evidence.verdict == Verdict.UNKNOWN:
+            self._unclear.add((app.app_id, stage.id))
+        return False
+
+    def _witnessed(self, app: AppPlan, stage: Stage, gate: Gate, evidence: Evidence) -> None:
+        again = evidence.ready_at
+        if evidence.verdict == Verdict.PENDING:
+            # Asking a service that still answers from its cache keeps that answer alive: leave it alone for a whole cache time.
+            quiet = self.clock.now() + timedelta(seconds=self._cache_seconds())
+            again = quiet if again is None or again <= self.clock.now() else again
+        self._record(
+            GateEvidence(
+                app=app.app_id,
+                stage=stage.id,
+                verdict=evidence.verdict,
+                why=evidence.why,
+                summary=evidence.summary,
+                ready_at=None if again is None else stamp(again),
+            )
+        )
+        self.progress(Event("evidence", f"{app.display_name}: {evidence.verdict}. {evidence.why}", app.app_id))
+
+    def _announce(self, app: AppPlan, stage: Stage, ready: datetime) -> None:
+        mark = (app.app_id, stage.id, stamp(ready))
+        if mark in self._announced:
+            return
+        self._announced.add(mark)
+        self._record(GateWaiting(app=app.app_id, stage=stage.id, ready_at=stamp(ready)))
+        self.progress(Event("wait", f"{app.display_name}: stage {stage.id} waits until {iso(ready)}", app.app_id))
+
+    # -- ends ----------------------------------------------------------------------------------------------------
+
+    def _stop(self, app: str, stage: Stage | None, stop: AppStops) -> None:
+        changed = self.state.changed(app)
+        failed_proof = (
+            stage is not None and (app, stage.id) in self.state.evidence and not self.state.left(app, stage.id)
+        )
+        back = self.step_back(app, stage) if changed and failed_proof and stage is not None else None
+        self._record(
+            AppStopped(
+                app=app,
+                stage=None if stage is None else stage.id,
+                outcome="stopped" if changed else "refused",
+                code=stop.code,
+                why=stop.why,
+                step_back=back,
+            )
+        )
+        self.progress(Event("stop", stop.why, app))
+        if back is not None:
+            self.progress(Event("step-back", back, app))
+
+    def step_back(self, app: str, stage: Stage) -> str:
+        """The quickest safe step back from a failed stage, as a command, and how long it takes to act."""
+        own = [each.id for each in self.plan.stages if self.state.steps(app, each.id)]
+        here = own.index(stage.id) if stage.id in own else len(own)
+        keep = f" --to {own[here - 1]}" if here > 0 else ""
+        seconds = self._cache_seconds()
+        made_grant = any(
+            step.target.kind == "consent" and step.after is not None for step in self.state.steps(app, stage.id)
+        )
+        if made_grant:
+            # A consent taken back acts on in the tokens it gave, until they end.
+            kind = next(each.token_wait for each in self.plan.apps if each.app_id == app)
+            seconds = max(seconds, self._waits().get(kind, seconds))
+        return f"exoscope undo {self.run_id} --app {app}{keep}   (acts within {duration(seconds)})"
+
+    def _pause(self, app: str | None, stage: str, error: ExoscopeError, waiting_for: WaitingFor | None) -> None:
+        why = f"{error.message} {error.next}".rstrip()
+        self._record(Paused(app=app, stage=stage, code=error.code, why=why, waiting_for=waiting_for))
+        self.progress(Event("stop", why, app))
+
+    def _cache_seconds(self) -> float:
+        return self._waits().get("cache", 7200.0)
+
+    def _waits(self) -> dict[str, float]:
+        return {str(kind): seconds for kind, seconds in self.state.started.waits.items()}
+
+    def _record(self, record: Record) -> None:
+        self.state.take(self.journal.append(record))
+
+
+def _service(step: Step) -> WaitingFor:
+    return "exchange" if step.kind == "exchange" else "entra"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: ``2 h``, ``1 h 30 min``, ``45 s``."""
+    whole = round(seconds)
+    parts = [(whole // 3600, "h"), (whole % 3600 // 60, "min"), (whole % 60 if whole < 3600 else 0, "s")]
+    return " ".join(f"{amount} {unit}" for amount, unit in parts if amount) or "0 s"

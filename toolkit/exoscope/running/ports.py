@@ -1,0 +1,77 @@
+"""What the engine needs of a tenant. The real one is :mod:`exoscope.running.tenancy`; tests have one in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from exoscope.model import AppPlan, Gate, Plan, Stage, State, Step, Target
+from exoscope.outcome import Verdict
+from exoscope.running.filling import Filled
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """One object as it reads now: its state (None: absent), and what it yields to later steps."""
+
+    state: State
+    yields: dict[str, Any]
+
+
+class Survey(msgspec.Struct, frozen=True):
+    """The tenant read again before a stage. ``notes``: what moved and is still covered; ``moved``: what is not, each named."""
+
+    notes: tuple[str, ...]
+    moved: tuple[str, ...]
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """What a gate's witnesses said. ``summary`` are sentences for people and the journal; ``code`` names a violation's cause.
+
+    ``ready_at`` is when it makes sense to ask again (null: not known).
+    """
+
+    verdict: Verdict
+    why: str
+    summary: tuple[str, ...] = ()
+    code: str | None = None
+    ready_at: datetime | None = None
+
+
+class Tenancy(Protocol):
+    """A tenant, proven to be the plan's before the first call. Every method raises ServiceError."""
+
+    def read(self, target: Target) -> Reading:
+        """Read one object. Absent is ``Reading(None, {})``, never an error."""
+
+    def write(self, step: Step, call: Filled) -> tuple[str, ...]:
+        """Send one step's call, once. Returns the request ids there are.
+
+        LostSession, Deadline and Transient mean that it may or may not have happened; every other error that it did not.
+        """
+
+    def survey(self, plan: Plan, app: AppPlan, left: Sequence[Step]) -> Survey:
+        """Read the tenant and compare where the plan's answer for ``app`` rests on it. ``left`` are its steps still to do."""
+
+    def evidence(self, plan: Plan, app: AppPlan, stage: Stage, gate: Gate, since: datetime) -> Evidence:
+        """Ask every witness of a gate that can be asked. ``since`` is when the stage's last step landed."""
+
+
+Talk = Literal["step", "wait", "note", "evidence", "stop", "step-back"]
+
+
+class Event(msgspec.Struct, frozen=True):
+    """Something worth a line of talk."""
+
+    kind: Talk
+    text: str
+    app_id: str | None = None
+    step: str | None = None
+
+
+class Progress(Protocol):
+    """Where talk goes."""
+
+    def __call__(self, event: Event) -> None: ...

@@ -1,0 +1,245 @@
+"""Where a run stands: the fold of its journal. No I/O, no clock.
+
+Resuming is folding the journal again and going on, so whatever decides what happens next must be in the records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from exoscope.clock import iso
+from exoscope.model import Gate, Plan, Stage, State, Step
+from exoscope.outcome import Unreadable, Verdict
+from exoscope.planning.timing import gate_seconds
+from exoscope.running.answer import EVIDENCE_UNKNOWN, INTERRUPTED, UNDONE, AppAnswer, RunAnswer, overall_outcome
+from exoscope.running.journal import moment
+from exoscope.running.records import (
+    AnyRecord,
+    AppStopped,
+    Finished,
+    GateEvidence,
+    GateOpen,
+    Paused,
+    RunResumed,
+    RunStarted,
+    StepDone,
+    StepFailed,
+    StepIntent,
+    Undone,
+    WaitingFor,
+)
+
+SHARED = None
+
+
+class RunState:
+    """The fold. ``done`` and ``unsettled`` are by step id, ``opened`` and ``evidence`` by (app, stage).
+
+    ``unsettled`` are steps whose call may have been sent and whose object has not been seen since, with the time of that;
+    ``sent`` those of which some call may have reached the service; ``found`` how their objects read before the first call.
+    """
+
+    def __init__(self, plan: Plan, records: Iterable[AnyRecord] = ()) -> None:
+        self.plan = plan
+        self._started: RunStarted | None = None
+        self.done: dict[str, StepDone] = {}
+        self.unsettled: dict[str, str] = {}
+        self.sent: set[str] = set()
+        self.found: dict[str, State] = {}
+        self.opened: dict[tuple[str, str], GateOpen] = {}
+        self.evidence: dict[tuple[str, str], GateEvidence] = {}
+        self.ended: dict[str, AppStopped | Undone] = {}
+        self.paused: dict[str | None, Paused] = {}
+        self.finished: Finished | None = None
+        for record in records:
+            self.take(record)
+
+    def take(self, record: AnyRecord) -> None:
+        """One more record."""
+        match record:
+            case RunStarted():
+                self._started = record
+            case RunResumed():
+                self.paused.clear()
+            case StepIntent():
+                if record.step in self.unsettled:
+                    self.sent.add(record.step)
+                self.unsettled[record.step] = record.at
+                self.found.setdefault(record.step, record.observed)
+            case StepDone():
+                self.unsettled.pop(record.step, None)
+                self.done[record.step] = record
+                self.paused.pop(record.app, None)
+            case StepFailed(sent=True):
+                self.unsettled[record.step] = record.at
+                self.sent.add(record.step)
+            case StepFailed():
+                self.unsettled.pop(record.step, None)
+            case GateEvidence():
+                self.evidence[record.app, record.stage] = record
+                self.paused.pop(record.app, None)
+            case GateOpen():
+                self.opened[record.app, record.stage] = record
+            case AppStopped() | Undone():
+                self.ended[record.app] = record
+            case Paused():
+                self.paused[record.app] = record
+            case Finished():
+                self.finished = record
+            case _:
+                pass  # what was noted and tried is for people
+
+    # -- what follows from it ------------------------------------------------------------------------------------
+
+    @property
+    def started(self) -> RunStarted:
+        """The run's first record. Raises Unreadable where the process ended before it was written: then nothing was changed."""
+        if self._started is None:
+            raise Unreadable("the run ended before it began", code="never-started", next="Apply the plan again.")
+        return self._started
+
+    def changed(self, app: str | None = None) -> bool:
+        """May this run have changed the tenant (for this app)?"""
+        own = {each.id for each in self.plan.steps if app in (None, each.app_id)}
+        done = {step for step, record in self.done.items() if not record.already}
+        return bool(own & (done | self.unsettled.keys() | self.sent))
+
+    @property
+    def yields(self) -> dict[str, Mapping[str, Any]]:
+        """What done steps yielded, by step id."""
+        return {step: done.yields for step, done in self.done.items()}
+
+    def steps(self, app: str | None, stage: str | None = None) -> list[Step]:
+        """The steps of an app (None: those that all apps share), in the plan's order."""
+        return [each for each in self.plan.steps if each.app_id == app and stage in (None, each.stage)]
+
+    def left(self, app: str | None, stage: str | None = None) -> list[Step]:
+        """Those of :meth:`steps` that have not landed yet."""
+        return [each for each in self.steps(app, stage) if each.id not in self.done]
+
+    def stage_of(self, app: str) -> Stage | None:
+        """The first stage in which the app has a step to do or a gate to pass; None when it has come through."""
+        for stage in self.plan.stages:
+            gate = gate_of(stage, app)
+            if self.left(app, stage.id) or (gate is not None and (app, stage.id) not in self.opened):
+                return stage
+        return None
+
+    def last_done(self, app: str, stage: str) -> datetime:
+        """When the stage's waits begin: at the last landed step of the app in it, else where the stage before it ended."""
+        landed = [moment(done.at) for done in self.done.values() if done.app == app and done.stage == stage]
+        if landed:
+            return max(landed)
+        before = [moment(gate.at) for (owner, _), gate in self.opened.items() if owner == app]
+        return max(before, default=moment(self.started.at))
+
+    def wait_seconds(self, gate: Gate) -> float:
+        """How long a gate waits after the last step, with the waits the run was approved with."""
+        return gate_seconds(gate, self.started.waits, lengthen=self.started.lengthen)
+
+    def ready_at(self, app: str, stage: Stage) -> datetime | None:
+        """When the app's gate can open; None where the stage has no gate for it, or steps of it are left."""
+        gate = gate_of(stage, app)
+        if gate is None or self.left(app, stage.id):
+            return None
+        ready = self.last_done(app, stage.id) + timedelta(seconds=self.wait_seconds(gate))
+        seen = self.evidence.get((app, stage.id))
+        if seen is not None and seen.verdict == Verdict.PENDING and seen.ready_at is not None:
+            ready = max(ready, moment(seen.ready_at))
+        return ready
+
+    def app_answer(self, app: str, now: datetime) -> AppAnswer:
+        """Where one app stands."""
+        stage = self.stage_of(app)
+        name = None if stage is None else stage.id
+        ended = self.ended.get(app)
+        if isinstance(ended, AppStopped):
+            return AppAnswer(app, ended.stage, ended.outcome, ended.code, None)
+        if isinstance(ended, Undone):
+            return AppAnswer(app, name, "stopped", UNDONE, None)
+        if stage is None:
+            return AppAnswer(app, None, "done", None, None)
+        paused = self.paused.get(app) or self.paused.get(SHARED)
+        ready = self.ready_at(app, stage)
+        if paused is not None and (paused.code != INTERRUPTED or ready is None):
+            return AppAnswer(app, name, "stopped" if self.changed() else "waiting", paused.code, None)
+        if ready is None:
+            # Steps are left and no record says why: the process that ran them is gone, or still at work.
+            return AppAnswer(app, name, "stopped" if self.changed() else "waiting", INTERRUPTED, None)
+        seen = self.evidence.get((app, stage.id))
+        code = EVIDENCE_UNKNOWN if seen is not None and seen.verdict == Verdict.UNKNOWN and now >= ready else None
+        return AppAnswer(app, name, "waiting", code, None if code else iso(ready))
+
+    def answer(self, now: datetime) -> RunAnswer:
+        """Where the whole run stands, as every command about it answers."""
+        apps = tuple(self.app_answer(each.app_id, now) for each in self.plan.apps)
+        times = sorted(app.ready_at for app in apps if app.outcome == "waiting" and app.ready_at is not None)
+        return RunAnswer(
+            run=self.started.run,
+            outcome=overall_outcome(apps),
+            done=len(self.done),
+            steps=len(self.plan.steps),
+            ready_at=times[0] if times else None,
+            waiting_for=self._waiting_for(apps, now),
+            why=" ".join(self._why(app, now) for app in apps),
+            apps=apps,
+        )
+
+    def _waiting_for(self, apps: tuple[AppAnswer, ...], now: datetime) -> WaitingFor | None:
+        for paused in self.paused.values():
+            if paused.waiting_for is not None:
+                return paused.waiting_for
+        waiting = [app for app in apps if app.outcome == "waiting"]
+        if not waiting:
+            return None
+        if any(app.ready_at is not None and app.ready_at > iso(now) for app in waiting):
+            return "time"
+        return "evidence"
+
+    def _why(self, app: AppAnswer, now: datetime) -> str:
+        name = next(each.display_name for each in self.plan.apps if each.app_id == app.app_id)
+        ended = self.ended.get(app.app_id)
+        if isinstance(ended, AppStopped):
+            back = f" Quickest safe step back: {ended.step_back}" if ended.step_back else ""
+            return f"{name}: {ended.why}{back}"
+        if isinstance(ended, Undone):
+            return f"{name}: taken back by the run {ended.by}."
+        if app.outcome == "done":
+            return f"{name}: done{self._only_configured(app.app_id)}."
+        paused = self.paused.get(app.app_id) or self.paused.get(SHARED)
+        if paused is not None:
+            return f"{name}: {paused.why}"
+        if app.code == INTERRUPTED:
+            return f"{name}: interrupted in stage {app.stage}; resume goes on."
+        seen = self.evidence.get((app.app_id, app.stage or ""))
+        if seen is not None and seen.verdict in (Verdict.UNKNOWN, Verdict.PENDING):
+            return f"{name}: the evidence of stage {app.stage} is {seen.verdict}: {seen.why}"
+        if app.ready_at is not None and app.ready_at > iso(now):
+            return f"{name}: stage {app.stage} waits until {app.ready_at}."
+        return f"{name}: stage {app.stage} has waited long enough; its evidence comes next."
+
+    def _only_configured(self, app: str) -> str:
+        last = [gate for (owner, _), gate in self.opened.items() if owner == app and gate.verdict is not None]
+        if last and last[-1].verdict == Verdict.CONFIGURED:
+            return f", only configured: {last[-1].why}"
+        return ""
+
+    def final(self) -> Literal["done", "stopped", "refused"] | None:
+        """The run's end, when no app has anything left to do in it; else None."""
+        for app in self.plan.apps:
+            if app.app_id not in self.ended and self.stage_of(app.app_id) is not None:
+                return None
+        outcomes = {
+            "done" if each.app_id not in self.ended else getattr(self.ended[each.app_id], "outcome", "stopped")
+            for each in self.plan.apps
+        }
+        if "stopped" in outcomes:
+            return "stopped"
+        return "refused" if outcomes == {"refused"} else "done"
+
+
+def gate_of(stage: Stage, app: str) -> Gate | None:
+    """The app's gate at the end of a stage."""
+    return next((gate for gate in stage.gates if gate.app_id == app), None)

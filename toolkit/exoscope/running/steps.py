@@ -1,0 +1,316 @@
+"""One step: read, decide, write once, read back. A call whose outcome is unknown is settled by reading, never repeated blindly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from datetime import datetime, timedelta
+from typing import Literal, NoReturn
+
+import msgspec
+
+from exoscope.clock import Clock
+from exoscope.model import State, Step, Target
+from exoscope.outcome import (
+    AccessDenied,
+    AlreadyExists,
+    BadInput,
+    Deadline,
+    GuardRefused,
+    LostSession,
+    ObjectNotFound,
+    ServiceError,
+    SignInFailed,
+    Throttled,
+    Transient,
+    WrongTenant,
+)
+from exoscope.planning import states
+from exoscope.running.filling import Filled, fill_call, fill_subject
+from exoscope.running.journal import Journal, moment
+from exoscope.running.ports import Event, Progress, Reading, Tenancy
+from exoscope.running.records import StepDone, StepFailed, StepIntent
+from exoscope.running.state import RunState
+
+Place = Literal["before", "after", "other", "unclear"]
+PASSING = (Transient, Throttled, LostSession, Deadline)
+OWN_READING = frozenset({"required_resource_access", "resource_id"})
+"""Yields that come from the reading just before the write: they are part of the call, not of what landed."""
+
+
+class Patience(msgspec.Struct, frozen=True):
+    """How long services may take to agree with themselves, in seconds.
+
+    ``settle``: an object that still reads as before this long after a call whose answer was lost was not changed by it.
+    ``landing``: a write that was answered must read back within this. ``first`` and ``ceiling`` bound the pauses between readings.
+    """
+
+    settle: float = 15.0
+    landing: float = 90.0
+    first: float = 0.25
+    ceiling: float = 8.0
+    attempts: int = 4
+
+    @classmethod
+    def within(cls, cache: float) -> Patience:
+        """Patience for a tenant whose slowest cache is this slow: nothing settles slower than that."""
+        return cls(settle=min(cls().settle, cache))
+
+
+class AppStops(Exception):
+    """One app goes no further: the stable code, and why in words."""
+
+    def __init__(self, code: str, why: str) -> None:
+        super().__init__(why)
+        self.code = code
+        self.why = why
+
+
+class Steps:
+    """Runs steps one at a time, journalling each before and after."""
+
+    def __init__(
+        self,
+        state: RunState,
+        journal: Journal,
+        tenancy: Tenancy,
+        clock: Clock,
+        *,
+        patience: Patience,
+        progress: Progress,
+        held: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        self.state = state
+        self.journal = journal
+        self.tenancy = tenancy
+        self.clock = clock
+        self.patience = patience
+        self.progress = progress
+        self._held = held
+
+    def run(self, step: Step) -> None:
+        """Bring one step to its end. Raises AppStops, or a ServiceError when a service does not answer for now."""
+        with self._held():
+            self._run(step)
+
+    def _run(self, step: Step) -> None:
+        subject = self.subject(step)
+        last: ServiceError = Transient(f"{step.title}: no call was made")
+        for attempt in range(self.patience.attempts):
+            lost = self.state.unsettled.get(step.id)
+            # After a call whose answer was lost the object may still read as it did before: give it time from then on.
+            since = moment(lost) if lost is not None else None
+            ours = lost is not None or step.id in self.state.sent
+            reading, place = self._settle(subject, since)
+            if place == "after":
+                self._done(subject, reading, already=not ours, settled=ours)
+                return
+            if place != "before":
+                self._stop_where(subject, reading, place)
+            call = self._call(step, reading)
+            self._record(
+                StepIntent(
+                    app=step.app_id,
+                    stage=step.stage,
+                    step=step.id,
+                    observed=reading.state,
+                    script=call.script,
+                    request=call.request,
+                )
+            )
+            self.progress(Event("step", step.title, step.app_id, step.id))
+            try:
+                ids = self.tenancy.write(subject, call)
+            except (AlreadyExists, ObjectNotFound) as error:
+                if isinstance(error, AlreadyExists) or subject.after is None:
+                    # It is there (or gone) already. Ours, when an earlier call of this run may have done it.
+                    self._met(subject, error, ours=ours)
+                    return
+                self._failed(step, error, sent=False)
+                last = error
+            except Throttled as error:
+                self._failed(step, error, sent=False)
+                last = error
+            except (Transient, LostSession, Deadline) as error:
+                self._failed(step, error, sent=True)
+                last = error
+                continue  # settling brings its own pauses
+            except (SignInFailed, WrongTenant) as error:
+                self._failed(step, error, sent=False)
+                raise
+            except (AccessDenied, GuardRefused) as error:
+                self._failed(step, error, sent=False)
+                raise AppStops(error.code, f"{step.title}: {error.message} {error.next}".rstrip()) from None
+            except ServiceError as error:
+                self._failed(step, error, sent=True)
+                reading, place = self._settle(subject, self.clock.now())
+                if place != "after":
+                    raise AppStops(error.code, f"{step.title}: {error.message} {error.next}".rstrip()) from None
+                self._done(subject, reading, settled=True)
+                return
+            else:
+                self._landed(subject, ids=ids)
+                return
+            self._pause(attempt, last)
+        if isinstance(last, ObjectNotFound):
+            raise AppStops(last.code, f"{step.title}: {last.message}")
+        raise last
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def subject(self, step: Step) -> Step:
+        """The step with the holes of its target and states filled."""
+        try:
+            return fill_subject(step, self.state.yields)
+        except BadInput as error:
+            raise AppStops(error.code, f"{step.title}: {error.message}") from None
+
+    def read(self, target: Target) -> Reading:
+        """Read one object, patient with passing faults. Raises the last of them when they do not pass."""
+        end = self.clock.now() + timedelta(seconds=self.patience.landing)
+        for attempt in range(1000):
+            try:
+                return self.tenancy.read(target)
+            except PASSING as error:
+                pause = self._pause_seconds(attempt, error)
+                if self.clock.now() + timedelta(seconds=pause) > end:
+                    raise
+                self.clock.sleep(pause)
+        raise AssertionError("the clock does not move")
+
+    def place(self, subject: Step, reading: Reading) -> Place:
+        """Where the object stands between the step's two states."""
+        after = states.agrees(subject.target.kind, reading.state, subject.after)
+        if after and all(reading.yields.get(name) for name in subject.yields if name not in OWN_READING):
+            return "after"
+        before = states.agrees(subject.target.kind, reading.state, subject.before)
+        if before:
+            return "before"
+        return "unclear" if after is None or before is None or after else "other"
+
+    def _settle(self, subject: Step, since: datetime | None) -> tuple[Reading, Place]:
+        """Read until the object stands as after the step, or ``settle`` seconds after ``since`` are over.
+
+        Without ``since`` nothing of ours is under way: *before* and *after* are believed at once; anything else is read again, for
+        what an earlier step made may not be seen everywhere yet.
+        """
+        now = self.clock.now()
+        end = min(now if since is None else since, now) + timedelta(seconds=self.patience.settle)
+        for reading in self._readings(subject.target, end):
+            place = self.place(subject, reading)
+            if place == "after" or (place == "before" and since is None):
+                break
+        return reading, place
+
+    def holds(self, subject: Step, *, without_members: bool = False) -> str | None:
+        """Does a landed step's object still read as it should? None, or what differs. Raises ServiceError.
+
+        ``without_members``: a group's members were changed by later steps, so they are not compared here.
+        """
+        expected = subject.after
+        if without_members and expected is not None and subject.target.kind == "group":
+            expected = {name: value for name, value in expected.items() if name != "members"}
+        end = self.clock.now() + timedelta(seconds=self.patience.settle)
+        for reading in self._readings(subject.target, end):
+            if states.agrees(subject.target.kind, reading.state, expected):
+                return None
+        return difference(subject.target, reading.state, expected)
+
+    def _readings(self, target: Target, end: datetime) -> Iterator[Reading]:
+        """Readings with growing pauses: at least one, the last one not before ``end``."""
+        attempt = 0
+        while True:
+            late = self.clock.now() >= end
+            yield self.read(target)
+            if late:
+                return
+            self.clock.sleep(
+                min(self._pause_seconds(attempt, None), max((end - self.clock.now()).total_seconds(), 0.01))
+            )
+            attempt += 1
+
+    def _met(self, subject: Step, error: ServiceError, *, ours: bool) -> None:
+        """The service says that the object is there (or gone) already: it must be so as the step wants it."""
+        try:
+            self._landed(subject, already=not ours)
+        except AppStops:
+            if not ours:
+                self._failed(subject, error, sent=False)
+            raise
+
+    def _landed(self, subject: Step, *, already: bool = False, ids: tuple[str, ...] = ()) -> None:
+        """Read back until the object stands as after the step. Raises AppStops when it does not in time."""
+        end = self.clock.now() + timedelta(seconds=self.patience.landing)
+        for reading in self._readings(subject.target, end):
+            place = self.place(subject, reading)
+            if place == "after":
+                self._done(subject, reading, already=already, ids=ids)
+                return
+        if place == "before":
+            raise AppStops(
+                "not-landed",
+                f"{subject.title}: answered, but after {self.patience.landing:.0f} s the object still reads as before.",
+            )
+        self._stop_where(subject, reading, place)
+
+    def _stop_where(self, subject: Step, reading: Reading, place: Place) -> NoReturn:
+        seen = difference(subject.target, reading.state, subject.before)
+        if place == "unclear":
+            raise AppStops("state-unknown", f"{subject.title}: cannot tell how it stands: {seen}.")
+        raise AppStops("moved", f"{subject.title}: changed by somebody else since the plan: {seen}.")
+
+    # -- writing -------------------------------------------------------------------------------------------------
+
+    def _call(self, step: Step, reading: Reading) -> Filled:
+        try:
+            return fill_call(step, {**self.state.yields, step.id: reading.yields})
+        except (BadInput, GuardRefused) as error:
+            raise AppStops(error.code, f"{step.title}: {error.message}") from None
+
+    def _done(
+        self,
+        subject: Step,
+        reading: Reading,
+        *,
+        already: bool = False,
+        settled: bool = False,
+        ids: tuple[str, ...] = (),
+    ) -> None:
+        self._record(
+            StepDone(
+                app=subject.app_id,
+                stage=subject.stage,
+                step=subject.id,
+                before=self.state.found.get(subject.id, reading.state),
+                after=reading.state,
+                yields={name: reading.yields[name] for name in subject.yields if name in reading.yields},
+                already=already,
+                settled=settled,
+                ids=ids,
+            )
+        )
+        if already:
+            self.progress(Event("note", f"{subject.title}: already so", subject.app_id, subject.id))
+
+    def _failed(self, step: Step, error: ServiceError, *, sent: bool) -> None:
+        self._record(
+            StepFailed(app=step.app_id, stage=step.stage, step=step.id, code=error.code, why=error.message, sent=sent)
+        )
+
+    def _record(self, record: StepIntent | StepDone | StepFailed) -> None:
+        self.state.take(self.journal.append(record))
+
+    def _pause(self, attempt: int, error: ServiceError) -> None:
+        self.clock.sleep(self._pause_seconds(attempt, error))
+
+    def _pause_seconds(self, attempt: int, error: ServiceError | None) -> float:
+        if error is not None and error.retry_after is not None:
+            return max(error.retry_after, 0.01)
+        return float(min(self.patience.first * 2 ** min(attempt, 20), self.patience.ceiling))
+
+
+def difference(target: Target, observed: State, expected: State) -> str:
+    """What differs, for people: the object, and each field as it reads and as it should."""
+    return (
+        f"{states.told(target)}: {'; '.join(states.differences(target.kind, observed, expected)) or 'reads otherwise'}"
+    )

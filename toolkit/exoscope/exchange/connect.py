@@ -1,0 +1,271 @@
+"""A session with Exchange Online over the gateway: opened, proven to be in the right tenant, opened again when lost."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from exoscope import powershell
+from exoscope.clock import Clock
+from exoscope.exchange.psrp import Output, PsrpPool
+from exoscope.exchange.session import BATCH, DEADLINE, ExchangeSession, Result, Row
+from exoscope.model import Secret
+from exoscope.outcome import (
+    AccessDenied,
+    BadInput,
+    Deadline,
+    LostSession,
+    ServiceError,
+    Throttled,
+    Transient,
+    WrongTenant,
+)
+from exoscope.profile import Profile, resolve
+
+log = logging.getLogger("exoscope.exchange")
+
+OPEN_DEADLINE = 120.0
+PRELUDE_DEADLINE = 300.0  # Connect-ExchangeOnline downloads its cmdlets
+MARGIN = 300.0  # seconds before its end at which a token is no longer begun with
+TRIES = 4  # of a read
+SLOWEST = 60.0  # longest pause between two tries
+
+_READING = ("Get", "Test")
+_SELECT = "Select-Object"
+
+
+class AccessToken(Protocol):
+    """A token and until when it is good. ``tenant_id``: the tenant that issued it, as its own claim says; None: unreadable."""
+
+    @property
+    def secret(self) -> Secret: ...
+
+    @property
+    def expires_at(self) -> datetime: ...
+
+    @property
+    def tenant_id(self) -> str | None: ...
+
+
+class TokenSource(Protocol):
+    """Where the operator's token for Exchange comes from (:class:`exoscope.entra.Tokens`)."""
+
+    def exchange(self, *, valid_for: float) -> AccessToken:
+        """A token that is good for ``valid_for`` seconds more, where the service gives such. Raises SignInFailed."""
+        ...
+
+
+class Pool(Protocol):
+    """What the session needs of the road under it."""
+
+    broken: bool
+
+    def open(self, *, deadline: float) -> None: ...
+
+    def invoke(self, script: str, parameters: Any = None, *, deadline: float) -> Output: ...
+
+    def close(self) -> None: ...
+
+
+def connect(
+    profile: Profile, tokens: TokenSource, *, clock: Clock, open_pool: Callable[[], Pool] | None = None
+) -> ExchangeSession:
+    """A session in the profile's tenant, open and proven. ``open_pool`` puts another road under it (tests).
+
+    Raises BadInput when the profile has no [transport]; SignInFailed, WrongTenant, Transient, Deadline, AccessDenied.
+    """
+    if open_pool is None:
+        transport = profile.transport
+        if transport is None:
+            raise BadInput(f"{profile.path} has no [transport]: there is no road to Exchange")
+        password = resolve(transport.password) if transport.password is not None else None
+
+        def gateway() -> Pool:
+            return PsrpPool(transport, password)
+
+        open_pool = gateway
+    session = _Session(profile, tokens, clock, open_pool)
+    session.open()
+    return session
+
+
+class _Session:
+    def __init__(self, profile: Profile, tokens: TokenSource, clock: Clock, open_pool: Callable[[], Pool]) -> None:
+        self._profile, self._tokens, self._clock, self._open_pool = profile, tokens, clock, open_pool
+        self._pool: Pool | None = None
+        self._renew_at: datetime | None = None
+        self._proven: str | None = None
+
+    @property
+    def road(self) -> str:
+        return "gateway"
+
+    @property
+    def tenant_id(self) -> str | None:
+        """The tenant's Guid as Exchange answered it, lower case; None before the session was open."""
+        return self._proven
+
+    def run(self, script: str, *, deadline: float = DEADLINE, batch: int | None = None) -> Result:
+        pipelines = powershell.read(script)
+        cmdlets = [operation.cmdlet for pipeline in pipelines for operation in pipeline if operation.cmdlet != _SELECT]
+        if not cmdlets:
+            return Result()
+        reading = all(cmdlet.partition("-")[0] in _READING for cmdlet in cmdlets)
+        if not reading:
+            return self._call(script, cmdlets, deadline, batch=None)
+        if len(pipelines) != 1:
+            raise BadInput("reads are sent one by one: their rows would not be told apart")
+        return self._read(script, cmdlets, deadline, batch or BATCH)
+
+    def _read(self, script: str, cmdlets: list[str], deadline: float, batch: int) -> Result:
+        end = time.monotonic() + deadline
+        for tried in range(1, TRIES + 1):
+            left = max(1.0, end - time.monotonic())
+            try:
+                return self._call(script, cmdlets, left, batch)
+            except (LostSession, Throttled, Transient) as error:
+                pause = 0.0 if isinstance(error, LostSession) else min(SLOWEST, error.retry_after or 2.0**tried)
+                if tried == TRIES or time.monotonic() + pause >= end:
+                    raise
+                log.info("%s: %s, tried again in %g s", cmdlets[0], error.code, pause)
+                self._clock.sleep(pause)
+        raise AssertionError("unreachable: the last try returns or raises")
+
+    def _call(self, script: str, cmdlets: list[str], deadline: float, batch: int | None) -> Result:
+        pool = self._ready(deadline)
+        began = time.monotonic()
+        text = script.rstrip() + f" | {powershell.BATCH} -Size {batch}" if batch else script
+        try:
+            output = pool.invoke(text, deadline=deadline)
+        except LostSession:
+            self._drop()
+            raise
+        result = Result(rows=_rows(output.objects) if batch else (), warnings=output.warnings)
+        log.info("%s: %d rows in %.2f s", ", ".join(cmdlets), len(result.rows), time.monotonic() - began)
+        for warning in result.warnings:
+            log.info("%s warned: %s", cmdlets[0], warning)
+        return result
+
+    # -- opening -----------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Open, connect, prove the tenant. Raises what :func:`connect` raises."""
+        self._ready(DEADLINE)
+
+    def _ready(self, deadline: float) -> Pool:
+        if self._pool is not None and self._pool.broken:
+            self._drop()
+        if self._pool is not None and self._renew_at is not None and self._clock.now() >= self._renew_at:
+            log.info("the token ends soon: a new session is opened")
+            self._drop()
+        if self._pool is None:
+            self._pool = self._opened(max(MARGIN, deadline))
+        return self._pool
+
+    def _opened(self, margin: float) -> Pool:
+        token = self._tokens.exchange(valid_for=margin)
+        self._expect(token.tenant_id, "the operator's token is for")
+        pool = self._open_pool()
+        try:
+            pool.open(deadline=OPEN_DEADLINE)
+            prelude = powershell.prelude()
+            parameters = {
+                "AccessToken": token.secret,
+                "Organization": self._profile.organization,
+                "CommandName": powershell.cmdlet_names(),
+                "ExchangeEnvironmentName": self._profile.cloud_endpoints.exchange_environment,
+            }
+            log.info("connecting to Exchange, prelude %s", prelude.sha256[:12])
+            pool.invoke(prelude.text, parameters, deadline=PRELUDE_DEADLINE)
+            self._prove(pool, token.tenant_id)
+        except BaseException as error:
+            pool.close()
+            if isinstance(error, LostSession | Deadline):
+                # Nothing but reads and the connection itself ran, so this is no unknown outcome.
+                raise Transient(f"no session with Exchange: {error.message}", next=error.next) from None
+            raise
+        left = (token.expires_at - self._clock.now()).total_seconds()
+        self._renew_at = token.expires_at - timedelta(seconds=min(margin, max(0.0, left) / 2))
+        return pool
+
+    def _expect(self, tenant_id: str | None, what: str) -> None:
+        meant = self._profile.tenant
+        if "." not in meant and tenant_id is not None and tenant_id.casefold() != meant:
+            raise WrongTenant(f"{what} the tenant {tenant_id}, the profile names {meant}")
+
+    def _prove(self, pool: Pool, issuer: str | None) -> None:
+        """Invariant 10: what Exchange says of this session must be the tenant that the profile names and that issued the
+        token. Source of the columns: Get-ConnectionInformation and Get-OrganizationConfig.
+        """
+        meant = self._profile.tenant if "." not in self._profile.tenant else (issuer or "").casefold()
+        if not meant:
+            raise WrongTenant("the tenant cannot be proven: the token does not say which one issued it", next=_BY_ID)
+        rows = self._template(pool, "session/connection")
+        # The module lists every connection of the process; one to another tenant would make cmdlets ambiguous.
+        seen = {str(value).casefold() for row in rows if (value := column(row, "TenantID")) is not None}
+        if seen != {meant}:
+            named = ", ".join(sorted(seen)) or "no tenant at all"
+            raise WrongTenant(f"Exchange says the session is in {named}; meant is {meant}", next=_BY_ID)
+        states = {str(column(row, "State")).casefold() for row in rows}
+        if states != {"connected"}:
+            raise Transient(f"Exchange says the connection is {', '.join(sorted(states))}")
+        try:
+            rows = self._template(pool, "inventory/organization")
+        except AccessDenied:
+            log.info("the organisation's settings may not be read: the connection's answer stands alone")
+            rows = ()
+        for row in rows:
+            found = column(row, "ExternalDirectoryOrganizationId")
+            if found is not None and str(found).casefold() != meant:
+                raise WrongTenant(
+                    f"Exchange's organisation belongs to the tenant {found}; meant is {meant}", next=_BY_ID
+                )
+        self._proven = meant
+
+    def _template(self, pool: Pool, name: str) -> tuple[Row, ...]:
+        script = powershell.render_guarded(name, {}).text
+        output = pool.invoke(f"{script.rstrip()} | {powershell.BATCH} -Size {BATCH}", deadline=DEADLINE)
+        return _rows(output.objects)
+
+    def _drop(self) -> None:
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.close()
+
+    def close(self) -> None:
+        pool = self._pool
+        if pool is not None and not pool.broken:
+            try:
+                pool.invoke(powershell.render_guarded("session/disconnect", {}).text, deadline=30)
+            except ServiceError as error:
+                log.debug("disconnecting: %s", error.code)
+        self._drop()
+
+
+_BY_ID = "Compare tenant, organization and operator in the profile."
+
+
+def column(row: Row, name: str) -> Any:
+    """A row's value in a column, whatever the spelling of its case; None when the row has no such column."""
+    if name in row:
+        return row[name]
+    folded = name.casefold()
+    return next((value for key, value in row.items() if key.casefold() == folded), None)
+
+
+def _rows(objects: tuple[Any, ...]) -> tuple[Row, ...]:
+    """The rows in the batches of a read. Anything else in the output means that the batching did not take place."""
+    rows: list[Row] = []
+    for text in objects:
+        try:
+            batch = json.loads(text) if isinstance(text, str) else None
+        except ValueError:
+            batch = None
+        if not isinstance(batch, list) or not all(isinstance(row, dict) for row in batch):
+            raise ServiceError("the session answered something else than batches of rows", code="unexpected-answer")
+        rows += batch
+    return tuple(rows)

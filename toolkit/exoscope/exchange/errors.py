@@ -1,0 +1,109 @@
+"""An error record of Exchange as one of our error types: by exception type and error id first, by text last.
+
+Texts are localised, so a text decides only where nothing else was sent. Sources: office-docs-powershell (exception names in
+error ids), ExoHelper and azapptoolkit (texts of the REST road), about_Remote_Troubleshooting; facts are marked in the table.
+"""
+
+from __future__ import annotations
+
+import re
+
+from exoscope.model import Noun
+from exoscope.outcome import (
+    AccessDenied,
+    AlreadyExists,
+    LostSession,
+    ObjectNotFound,
+    ServiceError,
+    Throttled,
+    Transient,
+)
+
+
+class Failure(Noun, frozen=True):
+    """What an error record says. ``types`` are the exception's .NET types, ``error_id`` the FullyQualifiedErrorId."""
+
+    message: str
+    error_id: str = ""
+    category: str = ""
+    types: tuple[str, ...] = ()
+    activity: str = ""
+
+
+# In order: the first that holds decides. Each pattern is looked for in types and error id together, without case.
+_BY_NAME: tuple[tuple[str, type[ServiceError]], ...] = (
+    (r"ExoscopeNotConnected", LostSession),
+    (r"CommandNotFoundException", AccessDenied),
+    (r"NamedParameterNotFound|ParameterBindingException", AccessDenied),
+    (r"ManagementObjectNotFound|MemberNotFoundException|MapiObjectNotFound|RecipientNotFoundException", ObjectNotFound),
+    (r"ObjectAlreadyExists|MemberAlreadyExists|AlreadyExistsException|ProxyAddressExists|DuplicateName", AlreadyExists),
+    (
+        r"CmdletAccessDenied|UnauthorizedAccess|AuthorizationException|AccessDenied|PermissionDenied|InsufficientPermission",
+        AccessDenied,
+    ),
+    (r"Throttl|OverBudget|MicroDelay|TooManyRequests|ResourceUnhealthy", Throttled),
+    (r"Transient|TimeoutException|ServiceUnavailable|ServerBusy|ADOperationException", Transient),
+)
+
+_BY_TEXT: tuple[tuple[str, type[ServiceError]], ...] = (
+    (r"ExoscopeNotConnected|You must call the Connect-ExchangeOnline cmdlet", LostSession),
+    (r"ManagementObjectNotFound|couldn['’]t be found|could not be found|isn['’]t a member of", ObjectNotFound),
+    (r"AlreadyExists|already exists|is already (a member|being used|in use by)", AlreadyExists),
+    (r"maximum number of concurrent requests|too many requests|throttl|micro delay", Throttled),
+    (
+        r"access is denied|access denied|don['’]t have (sufficient )?permission|isn['’]t within (a|your current) .*scope",
+        AccessDenied,
+    ),
+    (r"(token|session).{0,40}(expired|is no longer valid)|\b401\b.{0,20}unauthorized", LostSession),
+    (r"try again later|temporarily unavailable|server side error|\b50[234]\b|operation has timed out", Transient),
+)
+
+_BY_CATEGORY: dict[str, type[ServiceError]] = {
+    "ObjectNotFound": ObjectNotFound,
+    "ResourceExists": AlreadyExists,
+    "PermissionDenied": AccessDenied,
+    "SecurityError": AccessDenied,
+    "LimitsExceeded": Throttled,
+    "QuotaExceeded": Throttled,
+    "ResourceBusy": Transient,
+    "ResourceUnavailable": Transient,
+    "OperationTimeout": Transient,
+    "ConnectionError": Transient,
+}
+
+_AFTER = re.compile(
+    r"(?:retry[- ]after|back ?off)\D{0,20}?(\d+(?:\.\d+)?)\s*(milliseconds|ms|seconds|s)?\b", re.IGNORECASE
+)
+
+_NEXT: dict[type[ServiceError], str] = {
+    AccessDenied: "Give the operator the Exchange role the operation needs; Organization Management has them all.",
+    Throttled: "Wait, then run the same command again.",
+    Transient: "Run the same command again in a few minutes.",
+}
+
+
+def typed(failure: Failure) -> ServiceError:
+    """The error of our family that a failure is; a plain ServiceError where nothing tells more."""
+    kind = _kind(failure)
+    message = " ".join(failure.message.split()) or failure.error_id or "an error without a text"
+    if failure.activity:
+        message = f"{failure.activity}: {message}"
+    if "CommandNotFoundException" in failure.error_id or any("CommandNotFoundException" in t for t in failure.types):
+        # Exchange exports only the cmdlets that the caller's roles allow; one without a role is "not recognized".
+        message += " (Exchange offers a session only the cmdlets its roles allow)"
+    after = _AFTER.search(failure.message) if kind is Throttled else None
+    seconds = None
+    if after is not None:
+        seconds = float(after.group(1)) / (1000 if (after.group(2) or "s").lower().startswith("m") else 1)
+    return kind(message, next=_NEXT.get(kind, ""), retry_after=seconds)
+
+
+def _kind(failure: Failure) -> type[ServiceError]:
+    names = " ".join((failure.error_id, *failure.types))
+    for pattern, kind in _BY_NAME:
+        if re.search(pattern, names, re.IGNORECASE):
+            return kind
+    for pattern, kind in _BY_TEXT:
+        if re.search(pattern, failure.message, re.IGNORECASE):
+            return kind
+    return _BY_CATEGORY.get(failure.category, ServiceError)

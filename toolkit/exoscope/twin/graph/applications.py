@@ -1,0 +1,338 @@
+"""Applications, service principals, and the app roles they hold."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime
+from typing import Any
+
+from msgspec import UNSET
+
+from exoscope.clock import iso
+from exoscope.model import App, Consent, Credential, Requested
+from exoscope.twin.errors import Unread
+from exoscope.twin.graph.call import Call, Reply, context
+from exoscope.twin.graph.errors import bad_request, missing, not_modelled
+from exoscope.twin.graph.faults import GraphFaults
+from exoscope.twin.graph.query import many, one
+from exoscope.twin.graph.resources import MICROSOFT, Resource, Resources
+from exoscope.twin.tenant import Delegated, TwinTenant
+
+_READ = ("Application.Read.All", "Application.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All")
+_WRITE = ("Application.ReadWrite.All",)
+_GRANT = ("AppRoleAssignment.ReadWrite.All",)
+_POLICIES = ("Policy.Read.All", "Policy.Read.ApplicationConfiguration", "Policy.ReadWrite.ApplicationConfiguration")
+
+
+class Applications:
+    """The application half of Graph."""
+
+    def __init__(self, tenant: TwinTenant, faults: GraphFaults) -> None:
+        self.tenant = tenant
+        self.faults = faults
+        self.resources = Resources(tenant)
+        self._recent: list[
+            tuple[datetime, bool, str, Consent]
+        ] = []  # (when, added, principal, consent), for replication
+
+    # -- applications ------------------------------------------------------------------------------------------
+
+    def applications(self, call: Call) -> Reply:
+        """GET /applications: those registered in this tenant."""
+        call.needs(*_READ)
+        return many(
+            call, [self._application(a) for a in self.tenant.read("apps") if a.application_object_id], "applications"
+        )
+
+    def application(self, call: Call, id: str) -> Reply:
+        """GET /applications/{object id}."""
+        call.needs(*_READ)
+        return one(call, self._application(self._registered(id)), "applications")
+
+    def change_application(self, call: Call, id: str) -> Reply:
+        """PATCH /applications/{object id}: requiredResourceAccess, which replaces the collection."""
+        call.needs(*_WRITE)
+        body = call.object()
+        if set(body) != {"requiredResourceAccess"}:
+            raise not_modelled("changing anything of an application but requiredResourceAccess")
+        app = self._registered(id)
+        requested, delegated = self._read_requested(app, body["requiredResourceAccess"])
+        self.tenant.set_requested(app.object_id, requested, delegated)
+        return Reply(204)
+
+    def _registered(self, id: str) -> App:
+        for app in self.tenant.read("apps"):
+            if app.application_object_id and id.casefold() == app.application_object_id.casefold():
+                return app
+        raise missing(id)
+
+    def _read_requested(self, app: App, value: Any) -> tuple[tuple[Requested, ...], tuple[Delegated, ...]]:
+        requested: list[Requested] = []
+        delegated: list[Delegated] = []
+        before = {(r.resource.casefold(), r.app_role_id.casefold()): r for r in app.requested}
+        try:
+            for entry in value:
+                resource = entry["resourceAppId"]
+                known = self.resources.by_app_id.get(resource.casefold())
+                for access in entry["resourceAccess"]:
+                    role, kind = access["id"], access["type"]
+                    if kind == "Scope":
+                        delegated.append(Delegated(resource=resource, id=role))
+                        continue
+                    if kind != "Role":
+                        raise bad_request("Invalid value specified for property 'type' of resource 'ResourceAccess'.")
+                    old = before.get((resource.casefold(), role.casefold()))
+                    permission = (known.role(role) if known else None) or (old.permission if old else role)
+                    requested.append(Requested(resource=resource, app_role_id=role, permission=permission))
+        except (KeyError, TypeError, AttributeError):
+            raise bad_request( from None
+                "Invalid value specified for property 'requiredResourceAccess' of resource 'Application'."
+            )
+        return tuple(requested), tuple(delegated)
+
+    def _application(self, app: App) -> dict[str, Any]:
+        row = {
+            "id": app.application_object_id,
+            "appId": app.app_id,
+            "displayName": app.display_name,
+            "signInAudience": "AzureADMyOrg",
+            "requiredResourceAccess": self._required(app),
+        }
+        return row | _credentials(app)
+
+    def _required(self, app: App) -> list[dict[str, Any]]:
+        entries: dict[str, list[dict[str, str]]] = {}
+        for requested in app.requested:
+            entries.setdefault(requested.resource, []).append({"id": requested.app_role_id, "type": "Role"})
+        for other in self.tenant.delegated.get(app.app_id.casefold(), ()):
+            entries.setdefault(other.resource, []).append({"id": other.id, "type": other.type})
+        return [{"resourceAppId": resource, "resourceAccess": access} for resource, access in entries.items()]
+
+    # -- service principals ------------------------------------------------------------------------------------
+
+    def service_principals(self, call: Call) -> Reply:
+        """GET /servicePrincipals: the tenant's apps and the resources."""
+        call.needs(*_READ)
+        apps = self.tenant.read("apps")
+        own = {app.object_id.casefold() for app in apps}
+        rows = [self._principal(app) for app in apps]
+        rows += [self._resource(r) for key, r in self.resources.by_object_id.items() if key not in own]
+        return many(call, rows, "servicePrincipals")
+
+    def service_principal(self, call: Call, id: str) -> Reply:
+        """GET /servicePrincipals/{object id}."""
+        call.needs(*_READ)
+        app = self._app(id)
+        if app is not None:
+            return one(call, self._principal(app), "servicePrincipals")
+        return one(call, self._resource(self._resource_of(id)), "servicePrincipals")
+
+    def policies(self, call: Call, id: str) -> Reply:
+        """GET /servicePrincipals/{id}/tokenLifetimePolicies."""
+        call.needs(*_READ)
+        call.needs(*_POLICIES)
+        app = self._app(id)
+        if app is None:
+            self._resource_of(id)
+            return many(call, [], "tokenLifetimePolicies")
+        minutes = app.token_lifetime_minutes
+        if minutes is UNSET:
+            raise Unread(f"token_lifetime_minutes of {app.display_name}")
+        rows = []
+        if minutes is not None:
+            hours, rest = divmod(minutes, 60)
+            definition = f'{{"TokenLifetimePolicy":{{"Version":1,"AccessTokenLifetime":"{hours:02}:{rest:02}:00"}}}}'
+            rows = [{"id": app.object_id, "displayName": "Token lifetime", "definition": [definition]}]
+        return many(call, rows, "tokenLifetimePolicies")
+
+    def _app(self, id: str) -> App | None:
+        self.tenant.read("apps")
+        return next((a for a in self.tenant.view.apps(id) if a.object_id.casefold() == id.casefold()), None)
+
+    def _resource_of(self, id: str) -> Resource:
+        resource = self.resources.by_object_id.get(id.casefold())
+        if resource is None:
+            raise missing(id)
+        return resource
+
+    def object_id(self, kind: str, app_id: str) -> str:
+        """The object id behind ``(appId='…')`` of applications or servicePrincipals. Raises 404."""
+        app = next((a for a in self.tenant.read("apps") if a.app_id.casefold() == app_id.casefold()), None)
+        if kind == "applications":
+            if app is not None and app.application_object_id:
+                return app.application_object_id
+            raise missing(app_id)
+        if app is not None:
+            return app.object_id
+        resource = self.resources.by_app_id.get(app_id.casefold())
+        if resource is None:
+            raise missing(app_id)
+        return resource.object_id
+
+    def _principal(self, app: App) -> dict[str, Any]:
+        resource = self.resources.by_object_id.get(app.object_id.casefold())
+        here = self.tenant.state.tenant.id
+        row: dict[str, Any] = {
+            "id": app.object_id,
+            "appId": app.app_id,
+            "displayName": app.display_name,
+            # an app registered elsewhere: whose it is, the file does not say
+            "appOwnerOrganizationId": here if app.application_object_id else None,
+            "servicePrincipalNames": [app.app_id],
+            "appRoles": resource.app_roles() if resource else [],
+        }
+        if app.kind is not UNSET:
+            row["servicePrincipalType"] = app.kind
+        if app.account_enabled is not UNSET:
+            row["accountEnabled"] = app.account_enabled
+        # a registration's credentials stand on its application; only without one do they stand here
+        if app.application_object_id:
+            return row | {"passwordCredentials": [], "keyCredentials": []}
+        return row | _credentials(app)
+
+    def _resource(self, resource: Resource) -> dict[str, Any]:
+        return {
+            "id": resource.object_id,
+            "appId": resource.app_id,
+            "displayName": resource.display_name,
+            "appOwnerOrganizationId": MICROSOFT,
+            "servicePrincipalNames": [resource.app_id],
+            "appRoles": resource.app_roles(),
+            "servicePrincipalType": "Application",
+            "accountEnabled": True,
+            "passwordCredentials": [],
+            "keyCredentials": [],
+        }
+
+    # -- app role assignments ----------------------------------------------------------------------------------
+
+    def held(self, call: Call, id: str) -> Reply:
+        """GET /servicePrincipals/{id}/appRoleAssignments: what it holds."""
+        call.needs(*_READ)
+        app = self._app(id)
+        if app is None:
+            self._resource_of(id)
+            return many(call, [], "appRoleAssignments")
+        rows = [self._assignment(app, consent) for consent in self._seen(app)]
+        return many(call, rows, "appRoleAssignments")
+
+    def given(self, call: Call, id: str) -> Reply:
+        """GET /servicePrincipals/{id}/appRoleAssignedTo: who holds its roles."""
+        call.needs(*_READ)
+        resource = self.resources.by_object_id.get(id.casefold())
+        if resource is None and self._app(id) is None:
+            raise missing(id)
+        wanted = resource.app_id.casefold() if resource else None
+        rows = [
+            self._assignment(app, consent)
+            for app in self.tenant.read("apps")
+            for consent in self._seen(app)
+            if consent.resource.casefold() == wanted
+        ]
+        return many(call, rows, "appRoleAssignments")
+
+    def one_held(self, call: Call, id: str, assignment: str) -> Reply:
+        """GET /servicePrincipals/{id}/appRoleAssignments/{assignment}, or under appRoleAssignedTo."""
+        call.needs(*_READ)
+        app, consent = self._find(id, assignment)
+        return one(call, self._assignment(app, consent), "appRoleAssignments")
+
+    def grant(self, call: Call, id: str) -> Reply:
+        """POST /servicePrincipals/{id}/appRoleAssignedTo (or on the client's appRoleAssignments)."""
+        call.needs(*_GRANT)
+        body = call.object()
+        try:
+            principal, resource_id, role_id = str(body["principalId"]), str(body["resourceId"]), str(body["appRoleId"])
+        except KeyError as absent:
+            raise bad_request(f"Property {absent} is required.") from None
+        if id.casefold() not in (principal.casefold(), resource_id.casefold()):
+            raise bad_request("The object in the path is neither the principal nor the resource.")
+        with self.tenant.lock:
+            app = self._app(principal)
+            resource = self.resources.by_object_id.get(resource_id.casefold())
+            if app is None or resource is None:
+                raise missing(principal if app is None else resource_id)
+            permission = resource.role(role_id)
+            if permission is None:
+                raise bad_request("Permission being assigned was not found on application")
+            for consent in app.consents:
+                same_resource = consent.resource.casefold() == resource.app_id.casefold()
+                if same_resource and consent.app_role_id.casefold() == role_id.casefold():
+                    raise bad_request("Permission being assigned already exists on the object")
+            made = Consent(
+                id=secrets.token_urlsafe(32), resource=resource.app_id, app_role_id=role_id, permission=permission
+            )
+            self.tenant.add_consent(app.object_id, made)
+            self._recent.append((self.tenant.clock.now(), True, app.object_id, made))
+        row = self._assignment(app, made)
+        return Reply(201, {"@odata.context": context(call, "appRoleAssignments/$entity"), **row})
+
+    def revoke(self, call: Call, id: str, assignment: str) -> Reply:
+        """DELETE of an assignment, from either side."""
+        call.needs(*_GRANT)
+        with self.tenant.lock:
+            app, consent = self._find(id, assignment)
+            self.tenant.remove_consent(app.object_id, consent.id)
+            self._recent.append((self.tenant.clock.now(), False, app.object_id, consent))
+        return Reply(204)
+
+    def _find(self, id: str, assignment: str) -> tuple[App, Consent]:
+        resource = self.resources.by_object_id.get(id.casefold())
+        for app in self.tenant.read("apps"):
+            for consent in app.consents:
+                of_resource = resource is not None and consent.resource.casefold() == resource.app_id.casefold()
+                if consent.id == assignment and (of_resource or app.object_id.casefold() == id.casefold()):
+                    return app, consent
+        raise missing(assignment)
+
+    def _seen(self, app: App) -> list[Consent]:
+        """The app's consents as a list shows them: changes younger than the replication fault's delay are not in it yet."""
+        consents = list(app.consents)
+        since = self.tenant.clock.now() - self.faults.replication
+        for at, added, principal, consent in reversed(self._recent):
+            if at <= since or principal.casefold() != app.object_id.casefold():
+                continue
+            if added:
+                consents = [c for c in consents if c.id != consent.id]
+            else:
+                consents.append(consent)
+        return consents
+
+    def _assignment(self, app: App, consent: Consent) -> dict[str, Any]:
+        resource = self.resources.by_app_id.get(consent.resource.casefold())
+        return {
+            "id": consent.id,
+            "appRoleId": consent.app_role_id,
+            "createdDateTime": iso(self.tenant.state.read_at),
+            "principalDisplayName": app.display_name,
+            "principalId": app.object_id,
+            "principalType": "ServicePrincipal",
+            "resourceDisplayName": resource.display_name if resource else None,
+            "resourceId": resource.object_id if resource else None,
+        }
+
+
+def _credentials(app: App) -> dict[str, Any]:
+    if app.credentials is UNSET:
+        return {}
+    return {
+        "passwordCredentials": [_password(c) for c in app.credentials if c.kind == "secret"],
+        "keyCredentials": [_key(c) for c in app.credentials if c.kind == "certificate"],
+    }
+
+
+def _password(credential: Credential) -> dict[str, Any]:
+    return {**_common(credential), "hint": None, "secretText": None}
+
+
+def _key(credential: Credential) -> dict[str, Any]:
+    return {**_common(credential), "type": "AsymmetricX509Cert", "usage": "Verify", "customKeyIdentifier": None}
+
+
+def _common(credential: Credential) -> dict[str, Any]:
+    return {
+        "keyId": credential.key_id,
+        "displayName": credential.display_name,
+        "startDateTime": credential.start,
+        "endDateTime": credential.end,
+    }

@@ -85,9 +85,9 @@ class Applications:
                     permission = (known.role(role) if known else None) or (old.permission if old else role)
                     requested.append(Requested(resource=resource, app_role_id=role, permission=permission))
         except (KeyError, TypeError, AttributeError):
-            raise bad_request( from None
+            raise bad_request(
                 "Invalid value specified for property 'requiredResourceAccess' of resource 'Application'."
-            )
+            ) from None
         return tuple(requested), tuple(delegated)
 
     def _application(self, app: App) -> dict[str, Any]:

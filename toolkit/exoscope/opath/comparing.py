@@ -255,7 +255,7 @@ def _address(sense: Meaning, atom: Compare, value: str) -> bool | None:
             return None
         return answer
     answer = _plain(raw, value)
-    if answer is False and _plain(sense, value[scheme.end() :]) is not False:
+    if answer is False and _SCHEME.match(given) is None and _plain(sense, value[scheme.end() :]) is not False:
         return None
     return answer
 

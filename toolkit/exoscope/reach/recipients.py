@@ -1,0 +1,151 @@
+"""Recipients, indexed: each property as value → mailboxes, built when a filter first asks, and what a comparison selects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any
+
+from exoscope.model import Recipient, Snapshot, Unset
+from exoscope.opath import UNREAD, Compare, dn_under, found_in, reads
+from exoscope.outcome import Unreadable
+from exoscope.reach.sets import Bits, Span, Universe, bits, exactly
+
+_COLUMNS: dict[str, Callable[[Recipient], Any]] = {
+    "guid": lambda r: r.guid,
+    "externaldirectoryobjectid": lambda r: r.external_directory_object_id,
+    "displayname": lambda r: r.display_name,
+    "primarysmtpaddress": lambda r: r.primary_smtp_address,
+    "emailaddresses": lambda r: r.email_addresses,
+    "distinguishedname": lambda r: r.distinguished_name,
+    "recipienttype": lambda r: r.recipient_type,
+    "recipienttypedetails": lambda r: r.recipient_type_details,
+}
+
+_Key = tuple[tuple[type, Hashable], ...]
+
+
+class RecipientIndex:
+    """Over ``recipients`` and ``attributes_read`` of a snapshot; shared by every reach with the same two.
+
+    ``universe``: the mailboxes (recipients whose recipient_type is UserMailbox). Raises Unreadable when recipients were
+    not read: without them no set of mailboxes can be told, and an empty one would lie.
+    """
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        if isinstance(snapshot.recipients, Unset):
+            raise Unreadable(
+                "recipients were not read, so nobody can say which mailboxes there are",
+                next="Take a snapshot that holds recipients.",
+            )
+        self.recipients = snapshot.recipients
+        self.attributes_read = snapshot.attributes_read
+        found = [r for r in self.recipients if r.recipient_type.casefold() == "usermailbox"]
+        found.sort(key=lambda r: (r.primary_smtp_address.casefold(), r.guid.casefold()))
+        self.mailboxes = tuple(found)
+        self.universe = Universe([mailbox.primary_smtp_address for mailbox in found])
+        self.place_by_guid = {mailbox.guid.casefold(): place for place, mailbox in enumerate(found)}
+        self._by_external_id: dict[str, int] | None = None
+        self._others: dict[str, Recipient] | None = None
+        self._by_address: dict[str, list[Recipient]] | None = None
+        self._tables: dict[tuple[str, ...], dict[_Key, list[int]]] = {}
+        self._atoms: dict[Compare, Span] = {}
+        self._roots: dict[str, Bits | None] = {}
+        self._spellings: dict[str, list[str]] | None = None
+
+    @property
+    def everything(self) -> Bits:
+        return self.universe.everything
+
+    @property
+    def place_by_external_id(self) -> dict[str, int]:
+        """External directory object id, without case, → place of the mailbox."""
+        if self._by_external_id is None:
+            self._by_external_id = {
+                mailbox.external_directory_object_id.casefold(): place
+                for place, mailbox in enumerate(self.mailboxes)
+                if mailbox.external_directory_object_id
+            }
+        return self._by_external_id
+
+    def by_object_id(self, object_id: str) -> Recipient | None:
+        """The recipient (mail users included) with this external directory object id or guid."""
+        if self._others is None:
+            self._others = {r.guid.casefold(): r for r in self.recipients}
+            self._others |= {
+                r.external_directory_object_id.casefold(): r for r in self.recipients if r.external_directory_object_id
+            }
+        return self._others.get(object_id.casefold())
+
+    def by_address(self, address: str) -> list[Recipient]:
+        """Recipients with this address: the one whose primary it is, else all that have it as an alias."""
+        if self._by_address is None:
+            aliases: dict[str, list[Recipient]] = {}
+            for recipient in self.recipients:
+                for alias in {a.casefold().removeprefix("smtp:") for a in recipient.email_addresses}:
+                    aliases.setdefault(alias, []).append(recipient)
+            # Last, so that a primary address wins over another recipient's alias.
+            aliases |= {r.primary_smtp_address.casefold(): [r] for r in self.recipients}
+            self._by_address = aliases
+        return self._by_address.get(address.casefold(), [])
+
+    def select(self, atom: Compare) -> Span:
+        """The mailboxes that pass one comparison (not of MemberOfGroup); each distinct value is compared once."""
+        if atom not in self._atoms:
+            self._atoms[atom] = self._select(atom)
+        return self._atoms[atom]
+
+    def under(self, root: str) -> Bits | None:
+        """The mailboxes at or below this DN; None where it is no DN."""
+        if root not in self._roots:
+            held = [dn_under(mailbox.distinguished_name, root) for mailbox in self.mailboxes]
+            decided = dn_under(root, root) is not None and None not in held
+            self._roots[root] = bits(place for place, inside in enumerate(held) if inside) if decided else None
+        return self._roots[root]
+
+    def _select(self, atom: Compare) -> Span:
+        table = self._table(reads(atom))
+        sure: list[int] = []
+        possible: list[int] = []
+        for key, places in table.items():
+            answer = found_in(atom, (value for _, value in key))  # type: ignore[misc] # values are opath's by the loader
+            if answer is not False:
+                possible += places
+                if answer:
+                    sure += places
+        if len(sure) == len(possible):
+            return exactly(bits(sure))
+        return Span(bits(sure), bits(possible))
+
+    def _table(self, names: tuple[str, ...]) -> dict[_Key, list[int]]:
+        if names not in self._tables:
+            readers = [self._reader(name) for name in names]
+            table: dict[_Key, list[int]] = {}
+            for place, mailbox in enumerate(self.mailboxes):
+                values = [read(mailbox) for read in readers]
+                # The type stands in the key because true and 1 are one key of a dict and two values of a property.
+                table.setdefault(tuple([(type(value), value) for value in values]), []).append(place)
+            self._tables[names] = table
+        return self._tables[names]
+
+    def _reader(self, name: str) -> Callable[[Recipient], Any]:
+        folded = name.casefold()
+        if folded in _COLUMNS:
+            return _COLUMNS[folded]
+        attributes = () if isinstance(self.attributes_read, Unset) else self.attributes_read
+        if folded not in {attribute.casefold() for attribute in attributes}:
+            return lambda _: UNREAD
+        if self._spellings is None:
+            self._spellings = {}
+            for spelled in {key for recipient in self.recipients for key in recipient.attributes}:
+                self._spellings.setdefault(spelled.casefold(), []).append(spelled)
+        spellings = self._spellings.get(folded, [])
+        if len(spellings) == 1:
+            only = spellings[0]
+            return lambda mailbox: _hashable(mailbox.attributes.get(only))
+        return lambda mailbox: _hashable(
+            next((mailbox.attributes[key] for key in spellings if key in mailbox.attributes), None)
+        )
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

@@ -166,6 +166,11 @@ def _policies(view: View, app_id: str, name: str, mailbox: Recipient) -> Outcome
     return outcome
 
 
+def policy_answer(view: View, app_id: str, mailbox: Recipient) -> Outcome:
+    """What the policies alone leave an app on a mailbox (Test-ApplicationAccessPolicy); no policy leaves everything."""
+    return _policies(view, app_id, "any", mailbox)
+
+
 def _matches(view: View, policy: AccessPolicy, mailbox: Recipient) -> bool | None:
     if not policy.valid or view.snapshot.groups is UNSET:
         return None
@@ -221,7 +226,7 @@ def _by_role(view: View, object_id: str, permission: str, mailbox: Recipient) ->
         hits = (
             _grants(view, assignment, permission),
             _assigned(view, assignment, object_id),
-            _in_scope(view, assignment, mailbox),
+            in_scope(view, assignment, mailbox),
         )
         if False not in hits:
             if None in hits:
@@ -252,7 +257,8 @@ def _assigned(view: View, assignment: RoleAssignment, object_id: str) -> bool | 
     return True if all(mine) else None
 
 
-def _in_scope(view: View, assignment: RoleAssignment, mailbox: Recipient) -> bool | None:
+def in_scope(view: View, assignment: RoleAssignment, mailbox: Recipient) -> bool | None:
+    """Whether the mailbox is in the assignment's scope; None where that is not known."""
     scope = assignment.scope
     if isinstance(scope, OrganizationScope):
         return True

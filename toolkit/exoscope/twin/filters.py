@@ -68,10 +68,19 @@ def scope_holds(view: View, text: str, recipient: Recipient) -> bool | None:
 
 def holds(view: View, node: Filter, recipient: Recipient) -> bool | None:
     """The same for a parsed filter. One property that is not filterable makes all of it unknown."""
-    kinds = _kinds()
-    if any(atom.property.lower() not in kinds for atom in _atoms(node)):
+    if unfilterable(node):
         return None
     return _node(view, node, recipient)
+
+
+def unfilterable(node: Filter) -> str | None:
+    """A property of the filter on which Exchange Online does not filter, or None."""
+    return next((atom.property for atom in _atoms(node) if atom.property.lower() not in _kinds()), None)
+
+
+def properties(node: Filter) -> tuple[str, ...]:
+    """The properties that a filter compares."""
+    return tuple(atom.property for atom in _atoms(node))
 
 
 def _atoms(node: Filter) -> Iterable[Compare]:

@@ -1,0 +1,244 @@
+"""One runspace's Exchange session: connecting with a token, running pipelines of operations, faults."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from exoscope.catalog import MANAGE_AS_APP
+from exoscope.powershell import Operation, Pipeline
+from exoscope.twin.errors import NotModelled, Unread
+from exoscope.twin.exchange import CMDLETS, Call, Cmdlet, CmdletError, Connection, check_modelled
+from exoscope.twin.exchange.call import OMITTED, Row, denied, not_modelled
+from exoscope.twin.faults import Faults
+from exoscope.twin.tenant import TwinTenant
+from exoscope.twin.view import View, fold
+
+# The module's own cmdlets are there whatever was imported.
+_MODULE = frozenset({"get-connectioninformation", "disconnect-exchangeonline"})
+
+
+class Holder(Protocol):
+    """What a token says of its holder."""
+
+    @property
+    def app_id(self) -> str: ...
+    @property
+    def object_id(self) -> str: ...
+    @property
+    def roles(self) -> tuple[str, ...]: ...
+    @property
+    def expires_at(self) -> datetime: ...
+
+
+Validate = Callable[[str], Holder | None]
+"""Reads a token meant for Exchange; None for every other text."""
+
+
+class Dropped(Exception):
+    """A fault: the shell is gone and its connection is cut."""
+
+
+class Stopped(Exception):
+    """The pipeline was stopped from outside."""
+
+
+class Session:
+    """State that lasts from pipeline to pipeline of one runspace. Used by one pipeline thread at a time."""
+
+    def __init__(
+        self, tenant: TwinTenant, validate: Validate, faults: Faults, read_only: Callable[[str], bool] | None = None
+    ) -> None:
+        self.tenant = tenant
+        self.faults = faults
+        self._validate = validate
+        self._read_only = read_only or (lambda app_id: False)
+        self.connection: Connection | None = None
+        self.prepared = False  # the prelude has run: its function is defined
+
+    def connect(self, parameters: Mapping[str, Any]) -> None:
+        """What the connecting prelude does. Raises CmdletError: its failures end the pipeline."""
+        given = {key.lower(): value for key, value in parameters.items()}
+        for name in ("AccessToken", "Organization", "CommandName"):
+            if not given.get(name.lower()):
+                raise CmdletError(
+                    "System.Management.Automation.ParameterBindingException",
+                    f"Cannot process command because of one or more missing mandatory parameters: {name}.",
+                    category="InvalidArgument",
+                )
+        self.prepared = True
+        self.connection = None
+        self._faulty("Connect-ExchangeOnline", threading.Event(), lambda: None)
+        holder = self._validate(given["accesstoken"])
+        if holder is None or MANAGE_AS_APP not in holder.roles:
+            # the role claim is what the service looks at; without it the answer is the same as for a bad token
+            raise CmdletError("System.Exception", "UnAuthorized", category="AuthenticationError")
+        tenant = self.tenant.state.tenant
+        organization = str(given["organization"])
+        if fold(organization) not in (fold(tenant.domain), fold(tenant.id)):
+            raise CmdletError(
+                "System.Exception",
+                f"The organization '{organization}' isn't the organization of the access token.",
+                category="AuthenticationError",
+            )
+        self.connection = Connection(
+            id=str(uuid.uuid4()),
+            organization=organization,
+            expires_at=holder.expires_at,
+            cmdlets=frozenset(str(name).lower() for name in given["commandname"]),
+            app_id=holder.app_id,
+            object_id=holder.object_id,
+            reads_only=self._read_only(holder.app_id),
+        )
+
+    def run(self, pipeline: Pipeline, stopped: threading.Event, warn: Callable[[str], None]) -> Iterator[Row]:
+        """The rows of one pipeline. Raises CmdletError, Dropped or Stopped, perhaps after rows."""
+        first, *rest = pipeline
+        names, expanded, limit = _selection(rest)
+        connection = self.connection
+        if first.cmdlet == "Disconnect-ExchangeOnline":
+            self.connection = None
+            return
+        if connection is None:
+            if first.cmdlet == "Get-ConnectionInformation":
+                return
+            raise CmdletError(
+                "System.Exception", "You must call the Connect-ExchangeOnline cmdlet before calling any other cmdlets."
+            )
+        found = self._cmdlet(connection, first)
+        call = Call(
+            self.tenant,
+            found.name,
+            first.parameters,
+            connection,
+            self._view(found),
+            wanted=names,
+            everything_for_unknown=self.faults.everything_for_unknown,
+        )
+        rows = self._faulty(found.name, stopped, lambda: self._perform(found, call))
+        for warning in call.warnings:
+            warn(warning)
+        for number, row in enumerate(_guarded(found.name, rows or ())):
+            if limit is not None and number >= limit:
+                return
+            if stopped.is_set():
+                raise Stopped
+            if expanded is not None:
+                yield {"": row.get(expanded)}
+            elif names is None:
+                yield {name: value for name, value in row.items() if value is not OMITTED}
+            else:
+                yield row if call.projected else _select(row, names)
+
+    def _view(self, found: Cmdlet) -> View:
+        if found.writes or not self.faults.stale_reads:
+            return self.tenant.view
+        return self.tenant.as_of(self.tenant.clock.now() - timedelta(seconds=self.faults.stale_reads))
+
+    def _cmdlet(self, connection: Connection, operation: Operation) -> Cmdlet:
+        name = operation.cmdlet.lower()
+        if name not in connection.cmdlets and name not in _MODULE:
+            raise CmdletError(
+                "System.Management.Automation.CommandNotFoundException",
+                f"The term '{operation.cmdlet}' is not recognized as a name of a cmdlet, function, script file, or executable "
+                "program.",
+                category="ObjectNotFound",
+                target=operation.cmdlet,
+            )
+        if name not in _MODULE and self.tenant.clock.now() >= connection.expires_at:
+            raise CmdletError(
+                "System.Exception", "UnAuthorized: the access token has expired.", category="AuthenticationError"
+            )
+        found = CMDLETS.get(name)
+        if found is None:
+            raise not_modelled(operation.cmdlet)
+        try:
+            check_modelled(found, operation.parameters)
+        except NotModelled as reason:
+            raise not_modelled(str(reason)) from None
+        if operation.parameters.get("Confirm") is True:
+            raise CmdletError(
+                "System.Management.Automation.Host.HostException",
+                "A command that prompts the user failed because the host program or the command type does not support user "
+                "interaction.",
+                category="InvalidOperation",
+            )
+        if found.writes and connection.reads_only:
+            raise denied(f"{found.name} needs a role that this operator does not hold")
+        return found
+
+    def _perform(self, found: Cmdlet, call: Call) -> Iterable[Row]:
+        if not found.writes:
+            return found.handler(call)
+        with self.tenant.lock:
+            # what was read before the lock may be old: a write decides on the present state
+            call.view = self.tenant.view
+            return found.handler(call)
+
+    def _faulty(
+        self, name: str, stopped: threading.Event, act: Callable[[], Iterable[Row] | None]
+    ) -> Iterable[Row] | None:
+        """Do it, with the fault that is planned for this cmdlet, if any."""
+        if self.faults.slow and stopped.wait(self.faults.slow):
+            raise Stopped
+        fault = self.faults.take(name)
+        if fault is None:
+            return _translated(act)
+        if fault.kind == "fail" and fault.error is not None:
+            raise fault.error
+        if fault.kind.startswith("act"):
+            _translated(act)
+        if fault.kind.endswith("drop"):
+            raise Dropped
+        stopped.wait()
+        raise Stopped
+
+
+def _translated(act: Callable[[], Iterable[Row] | None]) -> Iterable[Row] | None:
+    try:
+        return act()
+    except Unread as reason:
+        raise denied(reason.what) from None
+    except NotModelled as reason:
+        raise not_modelled(str(reason)) from None
+
+
+def _guarded(name: str, rows: Iterable[Row]) -> Iterator[Row]:
+    """The rows of a cmdlet that makes them as it goes, its refusals as error records."""
+    try:
+        yield from rows
+    except Unread as reason:
+        raise denied(reason.what) from None
+    except NotModelled as reason:
+        raise not_modelled(f"{name}: {reason}") from None
+
+
+def _selection(rest: Iterable[Operation]) -> tuple[tuple[str, ...] | None, str | None, int | None]:
+    """Properties, the one to expand, and the number of rows that Select-Object leaves."""
+    names: tuple[str, ...] | None = None
+    expanded: str | None = None
+    limit: int | None = None
+    for number, operation in enumerate(rest):
+        if number:
+            raise not_modelled("more than one Select-Object")
+        wanted = operation.parameters.get("Property")
+        if wanted is not None:
+            names = tuple(str(each) for each in wanted) if isinstance(wanted, tuple) else (str(wanted),)
+            if any("*" in name for name in names):
+                raise not_modelled("wildcards in Select-Object")
+        if "ExpandProperty" in operation.parameters:
+            expanded = str(operation.parameters["ExpandProperty"])
+            names = (expanded,)
+        first = operation.parameters.get("First")
+        if isinstance(first, int) and not isinstance(first, bool):
+            limit = first
+    return names, expanded, limit
+
+
+def _select(row: Row, names: tuple[str, ...]) -> Row:
+    """What Select-Object leaves: a property that the object does not have is null."""
+    held = {key.lower(): value for key, value in row.items()}
+    return {name: value for name in names if (value := held.get(name.lower())) is not OMITTED}

@@ -1,0 +1,353 @@
+"""The server side of PSRP: one runspace pool over psrpcore (the only file of the twin that touches it), without any transport.
+
+Accepted as a pipeline: the connecting prelude, known by its hash, with its typed parameters; a script that the guard can read,
+perhaps piped into the prelude's batching function. Nothing else runs. This is a test double for our own client: it does not
+validate the protocol as Windows does.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+import zlib
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from psrpcore import (
+    CreatePipelineEvent,
+    GetAvailableRunspacesEvent,
+    PSRPPayload,
+    ResetRunspaceStateEvent,
+    ServerPipeline,
+    ServerRunspacePool,
+    SetMaxRunspacesEvent,
+    SetMinRunspacesEvent,
+    StreamType,
+)
+from psrpcore.types import (
+    ErrorCategory,
+    ErrorCategoryInfo,
+    ErrorRecord,
+    NETException,
+    PSCustomObject,
+    PSInvocationState,
+    PSSecureString,
+)
+
+from exoscope.outcome import GuardRefused
+from exoscope.powershell import BATCH, BATCH_SIZE, Pipeline, known_prelude, read
+from exoscope.twin.exchange.call import CmdletError, Row
+from exoscope.twin.exchange.session import Dropped, Session, Stopped
+
+# Bytes of PSRP in one answer: base64 makes 4/3 of it, and an envelope is 500 KiB.
+CHUNK = 360_000
+_PROGRESS_FROM = 1000
+_log = logging.getLogger("exoscope.twin.psrp")
+
+_NO_LANGUAGE = "The syntax is not supported by this runspace. This can occur if the runspace is in no-language mode."
+
+
+class Gone(Exception):
+    """The pool was dropped while somebody waited for its output."""
+
+
+class Outbox:
+    """What waits to be fetched for one pipeline, or for the pool itself."""
+
+    def __init__(self) -> None:
+        self._ready = threading.Condition()
+        self._chunks: deque[bytes] = deque()
+        self.done = False
+        self.dropped = False
+
+    def put(self, chunk: bytes) -> None:
+        """Add a piece and wake who waits."""
+        with self._ready:
+            self._chunks.append(chunk)
+            self._ready.notify_all()
+
+    def close(self, *, dropped: bool = False) -> None:
+        """No more comes."""
+        with self._ready:
+            self.done = True
+            self.dropped = self.dropped or dropped
+            self._ready.notify_all()
+
+    def get(self, seconds: float) -> tuple[bytes | None, bool]:
+        """The next piece (None when none came in time) and whether it was the last. Raises Gone."""
+        ends = time.monotonic() + seconds
+        with self._ready:
+            while not self._chunks:
+                if self.dropped:
+                    raise Gone
+                left = ends - time.monotonic()
+                if self.done or left <= 0:
+                    return None, self.done
+                self._ready.wait(left)
+            chunk = self._chunks.popleft()
+            return chunk, self.done and not self._chunks
+
+
+class _Running:
+    """A pipeline and its thread."""
+
+    def __init__(self, pipeline: Any) -> None:
+        self.pipeline = pipeline
+        self.stopped = threading.Event()
+
+
+class Pool:
+    """One runspace pool. ``lost`` is called when a fault drops it. Safe to use from many threads."""
+
+    def __init__(self, session: Session, lost: Callable[[], None]) -> None:
+        self._session = session
+        self._lost = lost
+        self._core = ServerRunspacePool()
+        self._lock = threading.RLock()
+        self._outboxes: dict[uuid.UUID | None, Outbox] = {None: Outbox()}
+        self._running: dict[uuid.UUID, _Running] = {}
+        self._one_at_a_time = threading.Lock()  # one runspace: its pipelines queue
+
+    # --- what the transport calls ----------------------------------------------------------------------------
+
+    def feed(self, data: bytes, pipeline: uuid.UUID | None = None) -> None:
+        """Bytes from the client."""
+        with self._lock:
+            self._core.receive_data(PSRPPayload(data, StreamType.default, pipeline))
+            while (event := self._core.next_event()) is not None:
+                self._handle(event)
+            self._drain()
+
+    def begin(self, pipeline: uuid.UUID) -> None:
+        """Register a pipeline; its bytes may come in several pieces after this."""
+        with self._lock:
+            self._running[pipeline] = _Running(ServerPipeline(self._core, pipeline))
+            self._outboxes[pipeline] = Outbox()
+
+    def outbox(self, pipeline: uuid.UUID | None) -> Outbox | None:
+        """Where the output of a pipeline (None: of the pool) waits; None for a pipeline that is not there."""
+        with self._lock:
+            return self._outboxes.get(pipeline)
+
+    def stop(self, pipeline: uuid.UUID) -> None:
+        """Stop a running pipeline; its work may be done already."""
+        with self._lock:
+            running = self._running.get(pipeline)
+            if running is None:
+                return
+            running.stopped.set()
+            if running.pipeline.state == PSInvocationState.Running:
+                running.pipeline.begin_stop()
+                running.pipeline.stop()
+                self._drain()
+                self._outboxes[pipeline].close()
+
+    def end(self, pipeline: uuid.UUID) -> None:
+        """Forget a pipeline (its client closed it)."""
+        with self._lock:
+            self.stop(pipeline)
+            running = self._running.pop(pipeline, None)
+            box = self._outboxes.pop(pipeline, None)
+            if box is not None:
+                box.close()
+            if running is not None:
+                self._core.pipeline_table.pop(pipeline, None)
+
+    def close(self, *, dropped: bool = False) -> None:
+        """End everything."""
+        with self._lock:
+            for running in self._running.values():
+                running.stopped.set()
+            for box in self._outboxes.values():
+                box.close(dropped=dropped)
+
+    # --- events ----------------------------------------------------------------------------------------------
+
+    def _handle(self, event: Any) -> None:
+        if isinstance(event, CreatePipelineEvent):
+            running = self._running[event.pipeline_id]
+            running.pipeline.start()
+            threading.Thread(
+                target=self._run, args=(running, event.pipeline.commands), name="twin-pipeline", daemon=True
+            ).start()
+        elif isinstance(event, GetAvailableRunspacesEvent):
+            self._core.runspace_availability_response(event.ci, 1)
+        elif isinstance(event, SetMaxRunspacesEvent | SetMinRunspacesEvent | ResetRunspaceStateEvent):
+            self._core.runspace_availability_response(event.ci, True)
+
+    def _drain(self) -> None:
+        """Move what psrpcore has to send into the outboxes: it has one buffer for all pipelines."""
+        while (payload := self._core.data_to_send(CHUNK)) is not None:
+            box = self._outboxes.get(payload.pipeline_id)
+            if box is not None:
+                box.put(payload.data)
+
+    # --- a pipeline's thread ---------------------------------------------------------------------------------
+
+    def _run(self, running: _Running, commands: list[Any]) -> None:
+        try:
+            with self._one_at_a_time:
+                if running.stopped.is_set():
+                    return
+                error = self._execute(running, commands)
+        except Stopped:
+            return
+        except Dropped:
+            self._lost()
+            return
+        except Exception as problem:  # noqa: BLE001 - a pipeline's thread must always answer
+            _log.exception("the twin's own error")
+            error = CmdletError(
+                "System.Exception", f"the twin failed: {type(problem).__name__}", category="NotSpecified"
+            )
+        with self._lock:
+            if running.pipeline.state != PSInvocationState.Running:
+                return
+            if error is None:
+                running.pipeline.complete()
+            else:
+                # psrpcore has no fail(); this is what its stop() and complete() do
+                record = _record(error, "Pipeline")
+                running.pipeline._change_state(PSInvocationState.Failed, error=record)
+            self._drain()
+            self._outboxes[running.pipeline.pipeline_id].close()
+
+    def _execute(self, running: _Running, commands: list[Any]) -> CmdletError | None:
+        """Run it; a returned error is one that ended the pipeline."""
+        scripts = [command for command in commands if command.is_script]
+        parameters = {str(name or ""): value for name, value in commands[0].parameters}
+        if len(commands) == 1 and scripts and known_prelude(commands[0].command_text):
+            try:
+                self._session.connect({name: _plain(value) for name, value in parameters.items()})
+            except CmdletError as error:
+                return error
+            return None
+        batch = _batch_size(commands)
+        if not commands[0].is_script or parameters or (len(commands) > 1 and batch is None):
+            return CmdletError(
+                "System.Management.Automation.PSNotSupportedException", _NO_LANGUAGE, category="ParserError"
+            )
+        try:
+            pipelines = read(commands[0].command_text)
+        except GuardRefused as refusal:
+            kind = "System.Management.Automation.ParseException"
+            return CmdletError(kind, f"{_NO_LANGUAGE} {refusal.message}", category="ParserError")
+        if batch is not None and not self._session.prepared:
+            kind = "System.Management.Automation.CommandNotFoundException"
+            missing = CmdletError(
+                kind, f"The term '{BATCH}' is not recognized as a name of a cmdlet.", category="ObjectNotFound"
+            )
+            self._error(running, missing, BATCH)
+            return None
+        return self._pipelines(running, pipelines, batch)
+
+    def _pipelines(self, running: _Running, pipelines: tuple[Pipeline, ...], batch: int | None) -> CmdletError | None:
+        pending: list[Row] = []
+        written = 0
+
+        def warn(text: str) -> None:
+            self._write(running, lambda pipe: pipe.write_warning(text))
+
+        for pipeline in pipelines:
+            action = str(pipeline[0].parameters.get("ErrorAction", "Continue")).lower()
+            try:
+                for row in self._session.run(pipeline, running.stopped, warn):
+                    if batch is None:
+                        self._object(running, row)
+                        continue
+                    pending.append(row)
+                    if len(pending) >= batch:
+                        self._batch(running, pending)
+                        written += len(pending)
+                        pending = []
+                        if written >= _PROGRESS_FROM:
+                            self._progress(running, pipeline[0].cmdlet, written)
+            except CmdletError as error:
+                if action == "stop":
+                    return error
+                if action not in ("silentlycontinue", "ignore"):
+                    self._error(running, error, pipeline[0].cmdlet)
+        if batch is not None and pending:
+            self._batch(running, pending)
+        return None
+
+    def _write(self, running: _Running, write: Callable[[Any], None]) -> None:
+        with self._lock:
+            if running.pipeline.state != PSInvocationState.Running:
+                raise Stopped
+            write(running.pipeline)
+            self._drain()
+
+    def _object(self, running: _Running, row: Row) -> None:
+        value = row[""] if list(row) == [""] else PSCustomObject(**row)
+        self._write(running, lambda pipe: pipe.write_output(value))
+
+    def _batch(self, running: _Running, rows: list[Row]) -> None:
+        text = msgspec.json.encode(rows).decode()
+        self._write(running, lambda pipe: pipe.write_output(text))
+
+    def _progress(self, running: _Running, cmdlet: str, written: int) -> None:
+        self._write(running, lambda pipe: pipe.write_progress(cmdlet, 1, f"{written} results"))
+
+    def _error(self, running: _Running, error: CmdletError, cmdlet: str) -> None:
+        record = _record(error, cmdlet)
+        self._write(
+            running,
+            lambda pipe: pipe.write_error(
+                record.Exception,
+                category_info=record.CategoryInfo,
+                fully_qualified_error_id=record.FullyQualifiedErrorId,
+            ),
+        )
+
+
+def _plain(value: Any) -> Any:
+    """A parameter's value as Python's own: a SecureString in clear, for the session alone."""
+    if isinstance(value, PSSecureString):
+        return str(value.decrypt())
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return value
+
+
+def _batch_size(commands: list[Any]) -> int | None:
+    """The -Size of the batching function when the pipeline is a script and that function, else None."""
+    if len(commands) != 2 or commands[1].is_script or commands[1].command_text.lower() != BATCH.lower():
+        return None
+    parameters = {str(name or "").lower(): value for name, value in commands[1].parameters}
+    if set(parameters) - {"size"}:
+        return None
+    return int(parameters.get("size", BATCH_SIZE))
+
+
+def _record(error: CmdletError, cmdlet: str) -> Any:
+    """The error record of Exchange's module: type, category, and an id that names the server, the request and the type."""
+    text = error.message
+    if error.kind.startswith("Microsoft.Exchange."):
+        text = f"Ex{zlib.crc32(error.kind.encode()):06X}|{error.kind}|{error.message}"
+        number = f"{zlib.crc32(f'{cmdlet}{error.kind}'.encode()):08X}"
+        identifier = (
+            f"[Server=TWIN,RequestId={uuid.uuid4()},TimeStamp={time.strftime('%m/%d/%Y %H:%M:%S', time.gmtime())}] "
+            f"[FailureCategory=Cmdlet-{error.short}] {number},{cmdlet}"
+        )
+    else:
+        identifier = f"{error.short},{cmdlet}"
+    exception = NETException(Message=text, HResult=-2146233087)
+    exception.PSObject.type_names = [error.kind, *(t for t in exception.PSObject.type_names if t != error.kind)]
+    return ErrorRecord(
+        Exception=exception,
+        CategoryInfo=ErrorCategoryInfo(
+            Category=getattr(ErrorCategory, error.category),
+            Activity=cmdlet,
+            Reason=error.short,
+            TargetName=error.target,
+        ),
+        FullyQualifiedErrorId=identifier,
+    )
+
+
+__all__ = ["CHUNK", "Gone", "Outbox", "Pool"]

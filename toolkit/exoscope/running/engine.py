@@ -83,18 +83,15 @@ class Engine:
         if not self._shared():
             return
         for app in self.plan.apps:
-            if not self._rests(app.app_id):
+            if not self.state.rests(app.app_id):
                 self._advance(app)
-
-    def _rests(self, app: str) -> bool:
-        return app in self.state.ended or app in self.state.paused
 
     def _next_ready(self) -> datetime | None:
         """The next time at which an app can go on; None when no app waits for a time."""
         times = []
         for app in self.plan.apps:
             stage = self.state.stage_of(app.app_id)
-            if stage is None or self._rests(app.app_id) or (app.app_id, stage.id) in self._unclear:
+            if stage is None or self.state.rests(app.app_id) or (app.app_id, stage.id) in self._unclear:
                 continue
             ready = self.state.ready_at(app.app_id, stage)
             if ready is not None:
@@ -173,18 +170,13 @@ class Engine:
         seen = set()
         for step in self.state.left(app.app_id):
             key = states.key_of(step.target)
-            if (
-                key in seen
-                or holes([*step.target.key.values(), step.before, step.after])
-                or step.id in self.state.found
-            ):
-                continue  # settled by the step itself: it rests on another step, or a call of this run may have changed it
+            first = key not in seen
             seen.add(key)
+            if not first or step.id in self.state.found or holes([*step.target.key.values(), step.before, step.after]):
+                continue  # it rests on another step, or a call of this run may have changed it: the step itself settles that
             reading = self.steps.read(step.target)
             if self.steps.place(step, reading) == "other":
-                raise AppStops(
-                    "moved", f"changed since the plan: {difference(step.target, reading.state, step.before)}."
-                )
+                raise AppStops("moved", f"changed since the plan: {difference(step, reading.state)}.")
 
     def _still_holds(self, app: AppPlan) -> None:
         """What this run did for the app is still so; the steps to come rest on it."""
@@ -195,6 +187,9 @@ class Engine:
                 members = members or step.target.kind == "group_member"
                 subject = self.steps.subject(step)
                 latest[states.key_of(subject.target)] = subject
+            elif step.id in self.state.unsettled:
+                # A later call on the same object may have landed: settling that one tells.
+                latest.pop(states.key_of(self.steps.subject(step).target), None)
         for subject in latest.values():
             differs = self.steps.holds(subject, without_members=members)
             if differs is not None:

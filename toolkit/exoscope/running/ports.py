@@ -4,20 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
-from exoscope.model import AppPlan, Gate, Plan, Stage, State, Step, Target
+from exoscope.model import AppPlan, Gate, Observed, Plan, Stage, Step, Target
 from exoscope.outcome import Verdict
 from exoscope.running.filling import Filled
-
-
-class Reading(msgspec.Struct, frozen=True):
-    """One object as it reads now: its state (None: absent), and what it yields to later steps."""
-
-    state: State
-    yields: dict[str, Any]
 
 
 class Survey(msgspec.Struct, frozen=True):
@@ -43,8 +36,8 @@ class Evidence(msgspec.Struct, frozen=True):
 class Tenancy(Protocol):
     """A tenant, proven to be the plan's before the first call. Every method raises ServiceError."""
 
-    def read(self, target: Target) -> Reading:
-        """Read one object. Absent is ``Reading(None, {})``, never an error."""
+    def read(self, target: Target) -> Observed:
+        """Read one object. Absent is ``Observed(None)``, never an error."""
 
     def write(self, step: Step, call: Filled) -> tuple[str, ...]:
         """Send one step's call, once. Returns the request ids there are.

@@ -12,7 +12,7 @@ import msgspec
 from exoscope.model import Request, State, Tenant, WaitKind
 from exoscope.outcome import Verdict
 
-FORMAT = "exoscope/journal@1"
+FORMAT: Literal["exoscope/journal@1"] = "exoscope/journal@1"
 WaitingFor = Literal["time", "evidence", "approval", "exchange", "entra"]
 
 
@@ -144,13 +144,6 @@ class Paused(Record, frozen=True, tag="paused"):
     waiting_for: WaitingFor | None
 
 
-class Undone(Record, frozen=True, tag="undone"):
-    """Another run takes this app's steps back, so this one does not go on with it."""
-
-    app: str
-    by: str
-
-
 class Finished(Record, frozen=True, tag="finished"):
     """No app has anything left to do in this run."""
 
@@ -169,6 +162,5 @@ AnyRecord = (
     | GateOpen
     | AppStopped
     | Paused
-    | Undone
     | Finished
 )

@@ -27,7 +27,6 @@ from exoscope.running.records import (
     StepDone,
     StepFailed,
     StepIntent,
-    Undone,
     WaitingFor,
 )
 
@@ -38,11 +37,13 @@ class RunState:
     """The fold. ``done`` and ``unsettled`` are by step id, ``opened`` and ``evidence`` by (app, stage).
 
     ``unsettled`` are steps whose call may have been sent and whose object has not been seen since, with the time of that;
+    ``undone`` names, by app, the run that takes it back: this one does not go on with it;
     ``sent`` those of which some call may have reached the service; ``found`` how their objects read before the first call.
     """
 
-    def __init__(self, plan: Plan, records: Iterable[AnyRecord] = ()) -> None:
+    def __init__(self, plan: Plan, records: Iterable[AnyRecord] = (), undone: Mapping[str, str] | None = None) -> None:
         self.plan = plan
+        self.undone = dict(undone or {})
         self._started: RunStarted | None = None
         self.done: dict[str, StepDone] = {}
         self.unsettled: dict[str, str] = {}
@@ -50,7 +51,7 @@ class RunState:
         self.found: dict[str, State] = {}
         self.opened: dict[tuple[str, str], GateOpen] = {}
         self.evidence: dict[tuple[str, str], GateEvidence] = {}
-        self.ended: dict[str, AppStopped | Undone] = {}
+        self.ended: dict[str, AppStopped] = {}
         self.paused: dict[str | None, Paused] = {}
         self.finished: Finished | None = None
         for record in records:
@@ -82,7 +83,7 @@ class RunState:
                 self.paused.pop(record.app, None)
             case GateOpen():
                 self.opened[record.app, record.stage] = record
-            case AppStopped() | Undone():
+            case AppStopped():
                 self.ended[record.app] = record
             case Paused():
                 self.paused[record.app] = record
@@ -154,11 +155,11 @@ class RunState:
         """Where one app stands."""
         stage = self.stage_of(app)
         name = None if stage is None else stage.id
-        ended = self.ended.get(app)
-        if isinstance(ended, AppStopped):
-            return AppAnswer(app, ended.stage, ended.outcome, ended.code, None)
-        if isinstance(ended, Undone):
+        if app in self.undone:
             return AppAnswer(app, name, "stopped", UNDONE, None)
+        ended = self.ended.get(app)
+        if ended is not None:
+            return AppAnswer(app, ended.stage, ended.outcome, ended.code, None)
         if stage is None:
             return AppAnswer(app, None, "done", None, None)
         paused = self.paused.get(app) or self.paused.get(SHARED)
@@ -200,12 +201,12 @@ class RunState:
 
     def _why(self, app: AppAnswer, now: datetime) -> str:
         name = next(each.display_name for each in self.plan.apps if each.app_id == app.app_id)
+        if app.app_id in self.undone:
+            return f"{name}: taken back by the run {self.undone[app.app_id]}."
         ended = self.ended.get(app.app_id)
-        if isinstance(ended, AppStopped):
+        if ended is not None:
             back = f" Quickest safe step back: {ended.step_back}" if ended.step_back else ""
             return f"{name}: {ended.why}{back}"
-        if isinstance(ended, Undone):
-            return f"{name}: taken back by the run {ended.by}."
         if app.outcome == "done":
             return f"{name}: done{self._only_configured(app.app_id)}."
         paused = self.paused.get(app.app_id) or self.paused.get(SHARED)
@@ -226,14 +227,19 @@ class RunState:
             return f", only configured: {last[-1].why}"
         return ""
 
+    def rests(self, app: str) -> bool:
+        """Does this process leave the app alone: stopped, taken back, or paused until somebody resumes?"""
+        return app in self.ended or app in self.undone or app in self.paused
+
     def final(self) -> Literal["done", "stopped", "refused"] | None:
         """The run's end, when no app has anything left to do in it; else None."""
-        for app in self.plan.apps:
-            if app.app_id not in self.ended and self.stage_of(app.app_id) is not None:
-                return None
+        apps = [each.app_id for each in self.plan.apps]
+        over = [app for app in apps if app in self.undone or app in self.ended or self.stage_of(app) is None]
+        if over != apps or self.left(SHARED):
+            return None
         outcomes = {
-            "done" if each.app_id not in self.ended else getattr(self.ended[each.app_id], "outcome", "stopped")
-            for each in self.plan.apps
+            "stopped" if app in self.undone else self.ended[app].outcome if app in self.ended else "done"
+            for app in apps
         }
         if "stopped" in outcomes:
             return "stopped"

@@ -10,7 +10,7 @@ from typing import Literal, NoReturn
 import msgspec
 
 from exoscope.clock import Clock
-from exoscope.model import State, Step, Target
+from exoscope.model import Observed, State, Step, Target
 from exoscope.outcome import (
     AccessDenied,
     AlreadyExists,
@@ -28,7 +28,7 @@ from exoscope.outcome import (
 from exoscope.planning import states
 from exoscope.running.filling import Filled, fill_call, fill_subject
 from exoscope.running.journal import Journal, moment
-from exoscope.running.ports import Event, Progress, Reading, Tenancy
+from exoscope.running.ports import Event, Progress, Tenancy
 from exoscope.running.records import StepDone, StepFailed, StepIntent
 from exoscope.running.state import RunState
 
@@ -165,7 +165,7 @@ class Steps:
         except BadInput as error:
             raise AppStops(error.code, f"{step.title}: {error.message}") from None
 
-    def read(self, target: Target) -> Reading:
+    def read(self, target: Target) -> Observed:
         """Read one object, patient with passing faults. Raises the last of them when they do not pass."""
         end = self.clock.now() + timedelta(seconds=self.patience.landing)
         for attempt in range(1000):
@@ -178,9 +178,9 @@ class Steps:
                 self.clock.sleep(pause)
         raise AssertionError("the clock does not move")
 
-    def place(self, subject: Step, reading: Reading) -> Place:
+    def place(self, subject: Step, reading: Observed) -> Place:
         """Where the object stands between the step's two states."""
-        after = states.agrees(subject.target.kind, reading.state, subject.after)
+        after = self._passed(subject, reading.state)
         if after and all(reading.yields.get(name) for name in subject.yields if name not in OWN_READING):
             return "after"
         before = states.agrees(subject.target.kind, reading.state, subject.before)
@@ -188,7 +188,25 @@ class Steps:
             return "before"
         return "unclear" if after is None or before is None or after else "other"
 
-    def _settle(self, subject: Step, since: datetime | None) -> tuple[Reading, Place]:
+    def _passed(self, subject: Step, observed: State) -> bool | None:
+        """Does the object stand as after the step, or as after a later step of the plan on the same object?"""
+        kind, key = subject.target.kind, states.key_of(subject.target)
+        answer = states.agrees(kind, observed, subject.after)
+        ids = [each.id for each in self.state.plan.steps]
+        for later in self.state.plan.steps[ids.index(subject.id) + 1 :]:
+            if answer is True:
+                break
+            if later.target.kind != kind or later.app_id != subject.app_id:
+                continue
+            try:
+                filled = fill_subject(later, self.state.yields)
+            except BadInput:
+                continue  # it rests on what is still to be made, so the object cannot stand as after it
+            if states.key_of(filled.target) == key and states.agrees(kind, observed, filled.after):
+                answer = True
+        return answer
+
+    def _settle(self, subject: Step, since: datetime | None) -> tuple[Observed, Place]:
         """Read until the object stands as after the step, or ``settle`` seconds after ``since`` are over.
 
         Without ``since`` nothing of ours is under way: *before* and *after* are believed at once; anything else is read again, for
@@ -214,9 +232,9 @@ class Steps:
         for reading in self._readings(subject.target, end):
             if states.agrees(subject.target.kind, reading.state, expected):
                 return None
-        return difference(subject.target, reading.state, expected)
+        return difference(subject, reading.state, expected)
 
-    def _readings(self, target: Target, end: datetime) -> Iterator[Reading]:
+    def _readings(self, target: Target, end: datetime) -> Iterator[Observed]:
         """Readings with growing pauses: at least one, the last one not before ``end``."""
         attempt = 0
         while True:
@@ -253,15 +271,15 @@ class Steps:
             )
         self._stop_where(subject, reading, place)
 
-    def _stop_where(self, subject: Step, reading: Reading, place: Place) -> NoReturn:
-        seen = difference(subject.target, reading.state, subject.before)
+    def _stop_where(self, subject: Step, reading: Observed, place: Place) -> NoReturn:
+        seen = difference(subject, reading.state)
         if place == "unclear":
             raise AppStops("state-unknown", f"{subject.title}: cannot tell how it stands: {seen}.")
         raise AppStops("moved", f"{subject.title}: changed by somebody else since the plan: {seen}.")
 
     # -- writing -------------------------------------------------------------------------------------------------
 
-    def _call(self, step: Step, reading: Reading) -> Filled:
+    def _call(self, step: Step, reading: Observed) -> Filled:
         try:
             return fill_call(step, {**self.state.yields, step.id: reading.yields})
         except (BadInput, GuardRefused) as error:
@@ -270,7 +288,7 @@ class Steps:
     def _done(
         self,
         subject: Step,
-        reading: Reading,
+        reading: Observed,
         *,
         already: bool = False,
         settled: bool = False,
@@ -309,8 +327,10 @@ class Steps:
         return float(min(self.patience.first * 2 ** min(attempt, 20), self.patience.ceiling))
 
 
-def difference(target: Target, observed: State, expected: State) -> str:
-    """What differs, for people: the object, and each field as it reads and as it should."""
+def difference(subject: Step, observed: State, expected: State = None) -> str:
+    """What differs, for people: the object, and each field as it reads and as it should (without ``expected``: as before)."""
+    wanted = expected or subject.before or (subject.after if observed is not None else None)
+    kind = subject.target.kind
     return (
-        f"{states.told(target)}: {'; '.join(states.differences(target.kind, observed, expected)) or 'reads otherwise'}"
+        f"{states.told(subject.target)}: {'; '.join(states.differences(kind, observed, wanted)) or 'reads otherwise'}"
     )

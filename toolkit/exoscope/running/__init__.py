@@ -1,0 +1,28 @@
+"""Running: a plan applied stage by stage, journalled so that any end of the process can be gone on from or taken back."""
+
+from __future__ import annotations
+
+from exoscope.running.answer import AppAnswer, RunAnswer, RunLine, exit_of
+from exoscope.running.apply import apply, resume
+from exoscope.running.desk import Desk, Opened
+from exoscope.running.ports import Event, Evidence, Survey, Tenancy
+from exoscope.running.status import runs, status
+from exoscope.running.store import Store
+
+__all__ = [
+    "AppAnswer",
+    "Desk",
+    "Event",
+    "Evidence",
+    "Opened",
+    "RunAnswer",
+    "RunLine",
+    "Store",
+    "Survey",
+    "Tenancy",
+    "apply",
+    "exit_of",
+    "resume",
+    "runs",
+    "status",
+]

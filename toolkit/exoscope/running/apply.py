@@ -1,0 +1,93 @@
+"""Apply a plan, go on with a run."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from exoscope.model import PlanFile
+from exoscope.outcome import ExoscopeError, Refused, Unreadable
+from exoscope.planning.hashing import plan_hash
+from exoscope.running.answer import RunAnswer
+from exoscope.running.desk import Desk, begin, go_on
+from exoscope.running.journal import Journal
+from exoscope.running.state import RunState
+from exoscope.running.store import Folder, Store
+
+
+def apply(file: PlanFile, desk: Desk, *, wait: float = 0.0, expected_hash: str | None = None) -> RunAnswer:
+    """Run an approved plan up to the first gate that is not open, waiting at gates for ``wait`` seconds in all.
+
+    Raises Refused (``plan-edited``, ``other-plan``, ``run-open``, ``locked``), WrongTenant, and what opening the tenant raises:
+    nothing was changed then.
+    """
+    if plan_hash(file.plan) != file.hash:
+        raise Refused("the plan was edited: its hash is not that of what it holds", code="plan-edited")
+    if expected_hash is not None and expected_hash != file.hash:
+        raise Refused(
+            f"this plan has the hash {file.hash}, not {expected_hash}",
+            code="other-plan",
+            next="Review the plan at hand, or name the file that was reviewed.",
+        )
+    with desk.store.lock(file.plan.tenant.id):
+        _refuse_twice(desk.store, file)
+        with desk.open(file.plan) as opened:
+            _, journal, state = begin(desk, file, opened.snapshot)
+            return go_on(desk, journal, state, opened.tenancy, wait, resumed=False)
+
+
+def resume(run: str, desk: Desk, *, wait: float = 0.0) -> RunAnswer:
+    """Go on with a run: nothing that was done is repeated, and a call whose outcome is unknown is settled by reading first.
+
+    A run in which no app can go on before ``wait`` seconds are over is answered without opening the tenant.
+    Raises NotFound, Ambiguous, Refused (``locked``, ``plan-edited``), Unreadable (a damaged journal), and as :func:`apply`.
+    """
+    folder = desk.store.find(run)
+    with desk.store.lock(folder.plan().plan.tenant.id):
+        file, state = desk.store.open(folder)
+        if state.final() is not None or _must_wait(state, desk, wait):
+            return state.answer(desk.clock.now())
+        with desk.open(file.plan) as opened:
+            journal = Journal(folder.journal, desk.clock)
+            state = RunState(file.plan, journal.records, desk.store.undone_by(folder.run))
+            return go_on(desk, journal, state, opened.tenancy, wait, resumed=True)
+
+
+def _must_wait(state: RunState, desk: Desk, wait: float) -> bool:
+    """Is there nothing to do but to wait longer than allowed? Then no session is opened for it."""
+    until = desk.clock.now() + timedelta(seconds=wait)
+    if state.left(None) or state.unsettled or state.paused:
+        return False
+    for app in state.plan.apps:
+        stage = state.stage_of(app.app_id)
+        if stage is None or state.rests(app.app_id):
+            continue
+        ready = state.ready_at(app.app_id, stage)
+        if ready is None or ready <= until:
+            return False
+    return True
+
+
+def _refuse_twice(store: Store, file: PlanFile) -> None:
+    """A run of this very plan that is still open goes on by resume: a second one would not know what the first one made."""
+    for folder in store.folders():
+        open_run = _open_run_of(store, folder, file.hash)
+        if open_run is not None:
+            raise Refused(
+                f"the run {open_run} of this plan is still open",
+                code="run-open",
+                next=f"Go on with: exoscope resume {open_run}, or take it back with: exoscope undo {open_run}",
+            )
+
+
+def _open_run_of(store: Store, folder: Folder, wanted: str) -> str | None:
+    try:
+        if folder.plan().hash != wanted or not folder.records():
+            return None
+        _, state = store.open(folder)
+    except Unreadable as error:
+        raise Refused(
+            f"{error.message}: whether that run is still open cannot be told", code="journal-damaged", next=error.next
+        ) from None
+    except ExoscopeError:
+        return None  # its plan is not this one, or it holds none that could be gone on with
+    return folder.run if state.final() is None else None

@@ -19,6 +19,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from exoscope.outcome import BadInput, Refused
 from exoscope.system import lock, make_private_dir
 
+LOCK = ".exoscope-sandbox"  # also the mark by which a folder is known as a sandbox's
+OURS = ("ca.pem", "decisions.jsonl", "exoscope.toml", "gateway.pem", "operator.pem", "secrets", "server.pem", "state")
 _SAFE = re.compile(r"[0-9A-Za-z-]{1,64}")
 
 
@@ -79,8 +81,15 @@ def folder(directory: Path | None) -> Iterator[Folder]:
             shutil.rmtree(path, ignore_errors=True)
         return
     path = make_private_dir(directory.resolve())
+    mark = path / LOCK
+    foreign = [] if mark.exists() else sorted(name for name in OURS if (path / name).exists())
+    if foreign:
+        raise BadInput(
+            f"{path} holds {', '.join(foreign)}, which no sandbox wrote: it would be overwritten",
+            next="Name an empty folder, or one of an earlier sandbox.",
+        )
     try:
-        with lock(path / ".lock"):
+        with lock(mark):
             yield Folder(path)
     except Refused as refused:
         if refused.code != "locked":

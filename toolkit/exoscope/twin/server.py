@@ -20,12 +20,12 @@ from exoscope.outcome import BadInput
 from exoscope.twin.entra import Entra, Operator, SignInFaults
 from exoscope.twin.faults import Faults
 from exoscope.twin.folder import Folder, folder, toml
-from exoscope.twin.gateway import exchange_app
 from exoscope.twin.graph.faults import GraphFaults
 from exoscope.twin.graph.service import VERSION, Graph
 from exoscope.twin.tenant import TwinTenant
-from exoscope.twin.tokens import Tokens
+from exoscope.twin.tokens import Principal, TokenRefused, Tokens
 from exoscope.twin.web import App, WebServer
+from exoscope.twin.wsman import Wsman
 
 WSMAN = "/wsman"
 GATEWAY_USER = "sandbox"
@@ -49,15 +49,17 @@ class Ready(msgspec.Struct, frozen=True):
 class Twin:
     """A running twin. ``faults`` are Exchange's, ``graph_faults`` Graph's, ``sign_in_faults`` Entra's."""
 
-    def __init__(self, place: Folder, tenant: TwinTenant, entra: Entra, graph: Graph, faults: Faults) -> None:
+    def __init__(
+        self, place: Folder, tenant: TwinTenant, entra: Entra, graph: Graph, wsman: Wsman, gateway_password: str
+    ) -> None:
         self.directory = place.path
         self.folder = place
         self.tenant = tenant
         self.entra = entra
         self.graph = graph
-        self.faults = faults
+        self.wsman = wsman
+        self.gateway_password = gateway_password
         self.ready: dict[str, Any] = {}
-        self.gateway_password = ""
 
     @property
     def clock(self) -> Clock:
@@ -68,6 +70,11 @@ class Twin:
     def operator(self) -> Operator:
         """The sandbox's operator."""
         return self.entra.operator
+
+    @property
+    def faults(self) -> Faults:
+        """What a test can make Exchange and its road do wrong."""
+        return self.wsman.faults
 
     @property
     def graph_faults(self) -> GraphFaults:
@@ -107,28 +114,37 @@ def serve(
         try:
             tokens = Tokens(snapshot.tenant.id, tenant.clock, lifetime=token_lifetime)
             entra = Entra(tenant, tokens, _operator(snapshot))
-            faults = Faults()
-            twin = Twin(place, tenant, entra, Graph(tenant, tokens, rate=throttle), faults)
-            twin.gateway_password = secrets.token_urlsafe(24)
-            exchange, close = exchange_app(
+            password = secrets.token_urlsafe(24)
+            wsman = Wsman(
                 tenant,
-                tokens,
-                faults,
-                user=GATEWAY_USER,
-                password=twin.gateway_password,
-                certificate=place.gateway_certificate,
+                lambda token: _exchange_operator(tokens, token),
+                credentials={GATEWAY_USER: password},
+                certificates=(place.gateway_certificate,),
+                faults=Faults(),
             )
-            servers = _servers(place, port, exchange, twin.graph, entra)
+            twin = Twin(place, tenant, entra, Graph(tenant, tokens, rate=throttle), wsman, password)
+            servers = _servers(place, port, wsman, twin.graph, entra)
             try:
                 _settle(twin, servers, token_lifetime=token_lifetime)
                 for server in set(servers):
                     server.start()
                 yield twin
             finally:
-                close()
+                wsman.close()
                 _stop(servers)
         finally:
             tenant.close()
+
+
+def _exchange_operator(tokens: Tokens, token: str) -> Principal | None:
+    """Whom a token lets into Exchange. Exchange.ManageAsApp alone opens nothing without an administrator's role, and the
+    snapshot says of none of the tenant's apps that it has one: so it is the sandbox's operator or nobody.
+    """
+    try:
+        principal = tokens.read(token, EXCHANGE)
+    except TokenRefused:
+        return None
+    return principal if principal.operator else None
 
 
 def _operator(snapshot: Snapshot) -> Operator:

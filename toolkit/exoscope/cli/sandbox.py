@@ -1,0 +1,84 @@
+"""``exoscope sandbox``: the twin of a tenant, served on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from exoscope.cli import frame
+
+command = frame.Group(
+    "sandbox",
+    short_help="Serve the twin of a tenant on this machine.",
+    help="Serve the twin of a tenant on this machine, to rehearse on.",
+)
+
+
+@command.command("serve", short_help="Serve Exchange, Entra and Graph until stopped.")
+@click.option(
+    "--snapshot",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="The tenant to bring to life; else the sample tenant.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    show_default=True,
+    help="One port for everything; 0: a free one for each service.",
+)
+@click.option(
+    "--propagation",
+    type=click.FloatRange(0),
+    default=2.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long Exchange's changes may take to act.",
+)
+@click.option(
+    "--token-lifetime",
+    type=click.FloatRange(1),
+    default=6.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long a token acts.",
+)
+@click.option(
+    "--throttle",
+    type=click.FloatRange(0, min_open=True),
+    metavar="RATE",
+    help="Graph requests a second each app may make; more are answered 429.",
+)
+@click.option(
+    "--dir",
+    "directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Where profile, CA, secrets, decisions and state lie; else a temporary folder, removed at the end.",
+)
+def serve(
+    snapshot: Path | None,
+    port: int,
+    propagation: float,
+    token_lifetime: float,
+    throttle: float | None,
+    directory: Path | None,
+) -> None:
+    """Serve the twin of a tenant on 127.0.0.1 until Ctrl-C or SIGTERM.
+
+    When it is ready it prints one JSON line: the addresses of WSMan, Graph and sign-in, the CA, a profile ready to use
+    (exoscope snapshot --profile …), the file of decisions, and the secret of each app.
+    """
+    from exoscope.rehearsing import sandbox
+
+    sandbox.run(
+        frame.answer,
+        snapshot=snapshot,
+        port=port,
+        propagation=propagation,
+        token_lifetime=token_lifetime,
+        throttle=throttle,
+        directory=directory,
+    )

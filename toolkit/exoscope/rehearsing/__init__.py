@@ -1,0 +1,1 @@
+"""Running against the twin: the sandbox, and what is rehearsed on it."""

@@ -1,0 +1,71 @@
+"""The sandbox: a twin that serves from a process of its own until it is told to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from importlib.resources import as_file, files
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from exoscope import snapshot as snapshots
+from exoscope.model import Snapshot
+
+
+def sample_tenant() -> Snapshot:
+    """The sample tenant that the package carries: about 60 mailboxes, realistic and awkward."""
+    with as_file(files("exoscope") / "data" / "sample_tenant.json") as path:
+        return snapshots.load(path)
+
+
+def run(
+    ready: Callable[[dict[str, Any]], None],
+    *,
+    snapshot: Path | None = None,
+    port: int = 0,
+    propagation: float = 2.0,
+    token_lifetime: float = 6.0,
+    throttle: float | None = None,
+    directory: Path | None = None,
+) -> None:
+    """Serve a snapshot's twin (the sample tenant's without one) until SIGINT or SIGTERM; ``ready`` is told where it is.
+
+    Call it from the main thread: it takes the signals. Raises BadInput for a snapshot, folder or port that cannot be used.
+    """
+    from exoscope.twin.server import serve
+
+    tenant = sample_tenant() if snapshot is None else snapshots.load(snapshot)
+    with (
+        _stop_signals() as stopped,
+        serve(
+            tenant,
+            port=port,
+            propagation=propagation,
+            token_lifetime=token_lifetime,
+            throttle=throttle,
+            directory=directory,
+        ) as twin,
+    ):
+        ready(twin.ready)
+        # in steps: on Windows a wait without an end does not see Ctrl-C
+        while not stopped.wait(0.5):
+            pass
+
+
+@contextlib.contextmanager
+def _stop_signals() -> Iterator[threading.Event]:
+    stopped = threading.Event()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        stopped.set()
+
+    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
+    before = {name: signal.signal(getattr(signal, name), stop) for name in names}
+    try:
+        yield stopped
+    finally:
+        for name, handler in before.items():
+            signal.signal(getattr(signal, name), handler)

@@ -1,0 +1,40 @@
+"""Text for people: names of a tenant's objects printed so that they cannot move the cursor or draw lines of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import click
+
+from exoscope.outcome import Finding
+
+
+def plain(text: str) -> str:
+    """The text with control characters, line breaks and other invisible characters escaped."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+
+
+def line(text: str = "") -> None:
+    """One line of an answer, on stdout."""
+    click.echo(plain(text))
+
+
+def block(title: str, lines: Iterable[str]) -> None:
+    """A titled, indented block; nothing where there are no lines."""
+    listed = list(lines)
+    if listed:
+        line()
+        line(title)
+        for each in listed:
+            line(f"  {each}")
+
+
+def findings(found: Iterable[Finding]) -> None:
+    """Findings, last in every answer."""
+    block(
+        "Findings",
+        (
+            f"{each.code}, app {each.app_id}: {each.message}" if each.app_id else f"{each.code}: {each.message}"
+            for each in found
+        ),
+    )

@@ -19,7 +19,7 @@ from typing import Any
 from cheroot import wsgi
 from cheroot.server import HTTPConnection
 from cheroot.ssl.builtin import BuiltinSSLAdapter
-from cheroot.workers.threadpool import _SHUTDOWNREQUEST, WorkerThread  # the word by which a worker is told to end
+from cheroot.workers import threadpool
 
 LOOPBACK = "127.0.0.1"
 HANDSHAKE_SECONDS = 10.0
@@ -30,6 +30,8 @@ CLIENT_CERTIFICATE = (
 )
 
 App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+# cheroot keeps the word by which a worker is told to end to itself, and our workers are cheroot's
+_END = threadpool._SHUTDOWNREQUEST  # type: ignore[attr-defined]  # in the module, not in its stub
 _log = logging.getLogger("exoscope.twin.web")
 
 
@@ -48,7 +50,7 @@ def cut_off(environ: dict[str, Any]) -> CutOff:
     return CutOff("cut off")
 
 
-class _Adapter(BuiltinSSLAdapter):  # type: ignore[misc]  # cheroot is untyped
+class _Adapter(BuiltinSSLAdapter):
     """TLS whose handshake is left to the connection's own thread."""
 
     def __init__(self, certificate: Path, key: Path, client_ca: Path) -> None:
@@ -61,7 +63,7 @@ class _Adapter(BuiltinSSLAdapter):  # type: ignore[misc]  # cheroot is untyped
         return self.context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False), {}
 
 
-class _Connection(HTTPConnection):  # type: ignore[misc]  # cheroot is untyped
+class _Connection(HTTPConnection):
     """A connection that shakes hands on its worker's thread, before its first request."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -82,7 +84,7 @@ class _Connection(HTTPConnection):  # type: ignore[misc]  # cheroot is untyped
             certificate = self.socket.getpeercert(binary_form=True)
             if certificate:
                 self.ssl_env[CLIENT_CERTIFICATE] = certificate
-        return bool(super().communicate())
+        return bool(super().communicate())  # type: ignore[no-untyped-call]  # cheroot's stub has no types here
 
 
 class _Workers:
@@ -95,7 +97,7 @@ class _Workers:
         self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._free = 0  # threads waiting in get(), less the connections already put for them
-        self._threads: list[WorkerThread] = []
+        self._threads: list[threadpool.WorkerThread] = []
 
     def start(self) -> None:
         """Nothing to do: the first connection starts the first thread."""
@@ -104,7 +106,7 @@ class _Workers:
         with self._lock:
             self._free -= 1
             if self._free < 0:
-                thread = WorkerThread(self.server)
+                thread = threadpool.WorkerThread(self.server)  # type: ignore[no-untyped-call]  # nor here
                 thread.daemon = True  # a handler that never ends must not keep the process
                 self._threads = [old for old in self._threads if old.is_alive()]
                 self._threads.append(thread)
@@ -129,7 +131,7 @@ class _Workers:
         ends = time.monotonic() + (timeout or 0)
         threads = [thread for thread in self._threads if thread.is_alive()]
         for _ in threads:
-            self._queue.put(_SHUTDOWNREQUEST)
+            self._queue.put(_END)
         for thread in threads:
             connection = thread.conn
             if connection is not None:
@@ -141,10 +143,10 @@ class _Workers:
             thread.join(max(0.0, ends - time.monotonic()))
 
 
-class _Server(wsgi.Server):  # type: ignore[misc]  # cheroot is untyped
+class _Server(wsgi.Server):
     ConnectionClass = _Connection
     timeout = IDLE_SECONDS
-    keep_alive_conn_limit = None
+    keep_alive_conn_limit = None  # type: ignore[assignment]  # documented: None is no limit
     request_queue_size = 128
     expiration_interval = 0.1  # also how long stop() may take
     shutdown_timeout = 1

@@ -35,14 +35,19 @@ class Applications:
             tuple[datetime, bool, str, Consent]
         ] = []  # (when, added, principal, consent), for replication
 
+    def _apps(self) -> tuple[App, ...]:
+        """Raises Unread when the snapshot had them not."""
+        apps = self.tenant.state.apps
+        if apps is UNSET:
+            raise Unread("apps")
+        return apps
+
     # -- applications ------------------------------------------------------------------------------------------
 
     def applications(self, call: Call) -> Reply:
         """GET /applications: those registered in this tenant."""
         call.needs(*_READ)
-        return many(
-            call, [self._application(a) for a in self.tenant.read("apps") if a.application_object_id], "applications"
-        )
+        return many(call, [self._application(a) for a in self._apps() if a.application_object_id], "applications")
 
     def application(self, call: Call, id: str) -> Reply:
         """GET /applications/{object id}."""
@@ -61,7 +66,7 @@ class Applications:
         return Reply(204)
 
     def _registered(self, id: str) -> App:
-        for app in self.tenant.read("apps"):
+        for app in self._apps():
             if app.application_object_id and id.casefold() == app.application_object_id.casefold():
                 return app
         raise missing(id)
@@ -113,7 +118,7 @@ class Applications:
     def service_principals(self, call: Call) -> Reply:
         """GET /servicePrincipals: the tenant's apps and the resources."""
         call.needs(*_READ)
-        apps = self.tenant.read("apps")
+        apps = self._apps()
         own = {app.object_id.casefold() for app in apps}
         rows = [self._principal(app) for app in apps]
         rows += [self._resource(r) for key, r in self.resources.by_object_id.items() if key not in own]
@@ -146,7 +151,7 @@ class Applications:
         return many(call, rows, "tokenLifetimePolicies")
 
     def _app(self, id: str) -> App | None:
-        self.tenant.read("apps")
+        self._apps()
         return next((a for a in self.tenant.view.apps(id) if a.object_id.casefold() == id.casefold()), None)
 
     def _resource_of(self, id: str) -> Resource:
@@ -157,7 +162,7 @@ class Applications:
 
     def object_id(self, kind: str, app_id: str) -> str:
         """The object id behind ``(appId='…')`` of applications or servicePrincipals. Raises 404."""
-        app = next((a for a in self.tenant.read("apps") if a.app_id.casefold() == app_id.casefold()), None)
+        app = next((a for a in self._apps() if a.app_id.casefold() == app_id.casefold()), None)
         if kind == "applications":
             if app is not None and app.application_object_id:
                 return app.application_object_id
@@ -225,7 +230,7 @@ class Applications:
         wanted = resource.app_id.casefold() if resource else None
         rows = [
             self._assignment(app, consent)
-            for app in self.tenant.read("apps")
+            for app in self._apps()
             for consent in self._seen(app)
             if consent.resource.casefold() == wanted
         ]
@@ -278,7 +283,7 @@ class Applications:
 
     def _find(self, id: str, assignment: str) -> tuple[App, Consent]:
         resource = self.resources.by_object_id.get(id.casefold())
-        for app in self.tenant.read("apps"):
+        for app in self._apps():
             for consent in app.consents:
                 of_resource = resource is not None and consent.resource.casefold() == resource.app_id.casefold()
                 if consent.id == assignment and (of_resource or app.object_id.casefold() == id.casefold()):

@@ -89,17 +89,19 @@ class Mailboxes:
     def collection(self, call: Call, user: str, kind: str) -> Reply:
         """GET /users/{user}/messages, mailFolders, calendars, events, contacts, contactFolders."""
         check_options(call)
-        rows: dict[str, Callable[[Recipient], list[dict[str, Any]]]] = {
-            "messages": lambda mailbox: [_message(mailbox)],
-            "mailFolders": lambda mailbox: [_folder(mailbox, name) for name in ("Inbox", "Sent Items")],
-            "calendars": lambda mailbox: [_entry(mailbox, "calendar", name="Calendar")],
-        }
-        make = rows.get(kind, lambda mailbox: [])
+
+        def rows(mailbox: Recipient) -> list[dict[str, Any]]:
+            return {
+                "messages": [_message(mailbox)],
+                "mailFolders": [_folder(mailbox, name) for name in ("Inbox", "Sent Items")],
+                "calendars": [_entry(mailbox, "calendar", name="Calendar")],
+            }.get(kind, [])
+
         return self._allowed(
             call,
             user,
             self._needed(call, kind),
-            lambda mailbox: many(call, make(mailbox), f"users('{user}')/{kind}", page=10),
+            lambda mailbox: many(call, rows(mailbox), f"users('{user}')/{kind}", page=10),
         )
 
     def message(self, call: Call, user: str, id: str) -> Reply:

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import UNSET
 
 from exoscope.catalog import EWS_ROLE_PERMISSION, EXCHANGE, GRAPH, PERMISSIONS
-from exoscope.model import Noun
+from exoscope.model import Consent, Noun, Requested
 from exoscope.twin.tenant import TwinTenant
 
 MICROSOFT = "f8cdef31-a31e-4b4a-93e4-5f571e91255a"  # the tenant that owns Microsoft's own applications
@@ -63,7 +63,8 @@ class Resources:
         named: dict[str, str] = {GRAPH: GRAPH, EXCHANGE: EXCHANGE}
         apps = tenant.state.apps
         for app in () if apps is UNSET else apps:
-            for held in (*app.consents, *app.requested):
+            entries: tuple[Consent | Requested, ...] = (*app.consents, *app.requested)
+            for held in entries:
                 key = held.resource.casefold()
                 named.setdefault(key, held.resource)
                 roles.setdefault(key, {})[held.app_role_id.casefold()] = (held.app_role_id, held.permission)

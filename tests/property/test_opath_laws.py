@@ -45,13 +45,13 @@ def any_atom(draw: st.DrawFn) -> Compare:
 def trees(leaves: st.SearchStrategy[Compare], mixed: bool) -> st.SearchStrategy[Filter]:
     def grow(children: st.SearchStrategy[Filter]) -> st.SearchStrategy[Filter]:
         several = st.lists(children, min_size=2, max_size=3).map(tuple)
-        grown = several.map(And) | several.map(Or) | children.map(Not)
+        grown: st.SearchStrategy[Filter] = several.map(And) | several.map(Or) | children.map(Not)
         if mixed:
             three = st.tuples(children, children, children)
             grown |= st.builds(Mixed, three, st.sampled_from([("and", "or"), ("or", "and")]))
         return grown
 
-    return st.recursive(leaves, grow, max_leaves=8)  # type: ignore[return-value]  # Compare is a Filter
+    return st.recursive(leaves, grow, max_leaves=8)
 
 
 @QUICK
@@ -93,8 +93,8 @@ SMALL = [
         Compare("MemberOfGroup", operator, value)
         for operator in ("eq", "ne")
         for value in ("CN=x", "cn=Y", "none", None)
-    ),  # type: ignore[arg-type]  # literals
-    *(Compare("ResourceCapacity", operator, value) for operator in ("lt", "ge", "eq") for value in (2, "3")),  # type: ignore[arg-type]  # literals
+    ),
+    *(Compare("ResourceCapacity", operator, value) for operator in ("lt", "ge", "eq") for value in (2, "3")),
     *(Compare("HiddenFromAddressListsEnabled", "eq", value) for value in (True, None)),
 ]
 RECIPIENTS = [dict(zip(UNIVERSE, values, strict=True)) for values in product(*UNIVERSE.values())]

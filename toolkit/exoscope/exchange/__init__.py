@@ -1,1 +1,9 @@
 """Exchange: sessions, inventory readers, single objects, Exchange's own tests."""
+
+from __future__ import annotations
+
+from exoscope.exchange.connect import connect
+from exoscope.exchange.objects import read_object
+from exoscope.exchange.session import BATCH, DEADLINE, LONG, ExchangeSession, Result, Row
+
+__all__ = ["BATCH", "DEADLINE", "LONG", "ExchangeSession", "Result", "Row", "connect", "read_object"]

@@ -1,0 +1,323 @@
+"""Recipients, groups and their members as nouns. Large: rows come as JSON texts, and are parsed without detours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from exoscope.exchange.inventory import rows_of
+from exoscope.exchange.rows import Cells, parse_rows
+from exoscope.exchange.session import ExchangeSession, Row
+from exoscope.model import Group, Noun, Recipient
+from exoscope.outcome import AccessDenied, ServiceError
+
+_COLUMNS = frozenset(
+    {
+        "guid",
+        "externaldirectoryobjectid",
+        "name",
+        "alias",
+        "displayname",
+        "primarysmtpaddress",
+        "emailaddresses",
+        "distinguishedname",
+        "recipienttype",
+        "recipienttypedetails",
+    }
+)  # of the template
+OWN = (_COLUMNS - {"name", "alias"}) | {"memberofgroup"}
+"""Properties (lower case) that every snapshot holds anyway; the others stand in ``attributes_read`` where they are wanted."""
+
+_MAILBOX_OR_USER = frozenset({"usermailbox", "mailuser"})
+_GROUPS = frozenset(
+    {
+        "mailuniversaldistributiongroup",
+        "mailuniversalsecuritygroup",
+        "mailnonuniversalgroup",
+        "dynamicdistributiongroup",
+    }
+)
+M365 = "groupmailbox"
+DYNAMIC = "dynamicdistributiongroup"
+DISTRIBUTION = frozenset(
+    {"mailuniversaldistributiongroup", "mailuniversalsecuritygroup", "mailnonuniversalgroup", "roomlist"}
+)
+ROLE_GROUP_OWNER = "organization management"  # the owner Exchange writes where no person owns a group
+
+# What the object of Get-Recipient is known to carry. Selecting a property that an object lacks answers null as well, so a
+# property that is not in this list, and null for every recipient, counts as unread. Source: the object's properties as
+# Microsoft365DSC and the exported module's help show them.
+SHOWN = frozenset(
+    [
+        "city",
+        "company",
+        "countryorregion",
+        "department",
+        "displayname",
+        "firstname",
+        "lastname",
+        "manager",
+        "office",
+        "phone",
+        "postalcode",
+        "stateorprovince",
+        "title",
+        "hiddenfromaddresslistsenabled",
+        "emailaddresspolicyenabled",
+        "externalemailaddress",
+        "identity",
+        "isvalidsecurityprincipal",
+        "managedby",
+        "litigationholdenabled",
+        "organizationalunit",
+        "resourcetype",
+        "samaccountname",
+        "skuassigned",
+        "usagelocation",
+        "whenchanged",
+        "whencreated",
+        "whenmailboxcreated",
+        "whensoftdeleted",
+        "windowsliveid",
+        "archiveguid",
+        "archivestate",
+        "archivestatus",
+        "exchangeguid",
+        "notes",
+        "hasactivesyncdevicepartnership",
+        "administrativeunits",
+    ]
+    + [f"customattribute{n}" for n in range(1, 16)]
+    + [f"extensioncustomattribute{n}" for n in range(1, 6)]
+)
+
+
+class RecipientList(Noun, frozen=True):
+    """Every recipient of the tenant, groups apart. ``names``: Exchange's unique Name (lower case) → Guids that bear it."""
+
+    recipients: tuple[Recipient, ...]
+    groups: dict[str, Group]
+    names: dict[str, tuple[str, ...]]
+    attributes_read: tuple[str, ...]
+    attributes_unread: tuple[str, ...]
+
+
+def parse_recipients(rows: Sequence[Row], attributes: Sequence[str]) -> RecipientList:
+    """Rows of inventory/recipients read with ``attributes``. Contacts and public folders are left out; groups stand apart,
+    by lower-case Guid, with members and owners unread.
+    """
+    recipients: list[Recipient] = []
+    groups: dict[str, Group] = {}
+    names: dict[str, list[str]] = {}
+    seen_values: set[str] = set()
+    missing: set[str] = set()
+    for row in rows:
+        cells = Cells(row)
+        guid, kind = cells.text("Guid"), cells.text("RecipientType")
+        name = cells.optional("Name")
+        if name is not None:
+            names.setdefault(name.casefold(), []).append(guid)
+        if kind.casefold() in _GROUPS:
+            groups[guid.casefold()] = _group(cells, guid)
+        elif kind.casefold() in _MAILBOX_OR_USER:
+            values = {attribute: value for attribute in attributes if (value := _value(cells, attribute)) is not None}
+            seen_values.update(values)
+            missing.update(attribute for attribute in attributes if not cells.has(attribute))
+            recipients.append(_recipient(cells, guid, kind, values))
+    read = tuple(
+        name
+        for name in attributes
+        if name not in missing and (name in seen_values or name.casefold() in SHOWN | _COLUMNS)
+    )
+    if len(read) < len(attributes):
+        recipients = [_only(recipient, read) for recipient in recipients]
+    return RecipientList(
+        recipients=tuple(recipients),
+        groups=groups,
+        names={name: tuple(guids) for name, guids in names.items()},
+        attributes_read=read,
+        attributes_unread=tuple(name for name in attributes if name not in read),
+    )
+
+
+def _recipient(cells: Cells, guid: str, kind: str, values: dict[str, Any]) -> Recipient:
+    return Recipient(
+        guid=guid,
+        external_directory_object_id=cells.optional("ExternalDirectoryObjectId"),
+        display_name=cells.optional("DisplayName") or cells.optional("Name") or guid,
+        primary_smtp_address=cells.optional("PrimarySmtpAddress") or "",
+        email_addresses=tuple(plain_address(address) for address in cells.texts("EmailAddresses") or ()),
+        distinguished_name=cells.text("DistinguishedName"),
+        recipient_type=kind,
+        recipient_type_details=cells.optional("RecipientTypeDetails") or kind,
+        attributes=values,
+    )
+
+
+def plain_address(address: str) -> str:
+    """An SMTP address without its prefix; addresses of other kinds (SIP:, X500:) keep theirs."""
+    prefix, colon, rest = address.partition(":")
+    return rest if colon and prefix.casefold() == "smtp" else address
+
+
+def _value(cells: Cells, attribute: str) -> Any:
+    value = cells.raw(attribute)
+    if value is None or value in ("", []):
+        return None  # Exchange does not tell "not set" from the empty text
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _only(recipient: Recipient, read: Iterable[str]) -> Recipient:
+    kept = {name: value for name, value in recipient.attributes.items() if name in read}
+    return msgspec.structs.replace(recipient, attributes=kept)
+
+
+def _group(cells: Cells, guid: str) -> Group:
+    return Group(
+        guid=guid,
+        external_directory_object_id=cells.optional("ExternalDirectoryObjectId"),
+        sid=None,
+        display_name=cells.optional("DisplayName") or cells.optional("Name") or guid,
+        primary_smtp_address=cells.optional("PrimarySmtpAddress"),
+        distinguished_name=cells.text("DistinguishedName"),
+        recipient_type_details=cells.optional("RecipientTypeDetails") or cells.text("RecipientType"),
+        members=None,
+    )
+
+
+def read_recipients(session: ExchangeSession, attributes: Sequence[str]) -> RecipientList:
+    """Every recipient, with these further properties. One that may not be read is in ``attributes_unread``."""
+    wanted = [name for name in attributes if name.casefold() not in OWN]
+    try:
+        return _recipients(session, wanted)
+    except AccessDenied:
+        if not wanted:
+            raise
+    # One property that may not be read takes the others down with it: find out which, one at a time.
+    _recipients(session, ())
+    readable = [name for name in wanted if _readable(session, name)]
+    found = _recipients(session, readable)
+
+    unread = (*found.attributes_unread, *(name for name in wanted if name not in readable))
+    return msgspec.structs.replace(found, attributes_unread=unread)
+
+
+def _recipients(session: ExchangeSession, wanted: Sequence[str]) -> RecipientList:
+    selected = [name for name in wanted if name.casefold() not in _COLUMNS]
+    return parse_recipients(rows_of(session, "inventory/recipients", {"properties": selected}), wanted)
+
+
+def _readable(session: ExchangeSession, name: str) -> bool:
+    try:
+        _recipients(session, [name])
+    except AccessDenied:
+        return False
+    return True
+
+
+# -- groups ------------------------------------------------------------------------------------------------------------
+
+
+class GroupRow(Noun, frozen=True):
+    """A group as Get-Group lists it. ``managed_by`` are names (UNSET: not read)."""
+
+    group: Group
+    managed_by: tuple[str, ...] | UnsetType
+    name: str
+
+
+def parse_group(cells: Cells) -> GroupRow:
+    """A row of inventory/groups."""
+    guid = cells.text("Guid")
+    name = cells.optional("Name") or guid
+    group = Group(
+        guid=guid,
+        external_directory_object_id=cells.optional("ExternalDirectoryObjectId"),
+        sid=cells.optional("Sid"),
+        display_name=cells.optional("DisplayName") or name,
+        primary_smtp_address=cells.optional("WindowsEmailAddress"),
+        distinguished_name=cells.text("DistinguishedName"),
+        recipient_type_details=cells.text("RecipientTypeDetails"),
+        members=None,
+    )
+    return GroupRow(group, (cells.texts("ManagedBy") or ()) if cells.has("ManagedBy") else UNSET, name)
+
+
+def read_groups(session: ExchangeSession) -> tuple[GroupRow, ...]:
+    """Every group of any kind, without members and restrictions."""
+    return parse_rows(rows_of(session, "inventory/groups"), parse_group)
+
+
+class Restrictions(Noun, frozen=True):
+    """Who may join and leave a distribution group."""
+
+    guid: str
+    join: str | None
+    depart: str | None
+
+
+def parse_restrictions(cells: Cells) -> Restrictions:
+    """A row of inventory/distribution_groups."""
+    return Restrictions(
+        cells.text("Guid"), cells.optional("MemberJoinRestriction"), cells.optional("MemberDepartRestriction")
+    )
+
+
+def read_restrictions(session: ExchangeSession) -> dict[str, Restrictions]:
+    """Restrictions of every distribution and mail-enabled security group, by lower-case Guid."""
+    rows = parse_rows(rows_of(session, "inventory/distribution_groups"), parse_restrictions)
+    return {row.guid.casefold(): row for row in rows}
+
+
+def read_restrictions_of(session: ExchangeSession, guid: str) -> Restrictions:
+    """Restrictions of one group."""
+    rows = parse_rows(rows_of(session, "inventory/distribution_group", {"identity": guid}), parse_restrictions)
+    found = [row for row in rows if row.guid.casefold() == guid.casefold()]
+    if len(found) != 1:
+        raise ServiceError(f"Exchange answered {len(rows)} groups for one Guid", code="unexpected-answer")
+    return found[0]
+
+
+def owner_guids(managed_by: Iterable[str], names: Mapping[str, Sequence[str]]) -> tuple[str, ...] | None:
+    """The owners' Guids, from their names (or Guids, as Exchange likes). None where a name has no one Guid."""
+    guids: list[str] = []
+    for owner in managed_by:
+        if owner.casefold() == ROLE_GROUP_OWNER:
+            continue
+        found = names.get(owner.casefold(), ())
+        if len(set(found)) == 1:
+            guids.append(found[0])
+        elif _GUID.fullmatch(owner):
+            guids.append(owner)
+        else:
+            return None
+    return tuple(guids)
+
+
+_GUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+
+# -- members -----------------------------------------------------------------------------------------------------------
+
+
+def members_template(recipient_type_details: str) -> str | None:
+    """The template that reads a group's direct members; None where Exchange stores none or knows none (dynamic groups,
+    security groups without mail). Get-DistributionGroupMember answers nothing for a Microsoft 365 group, which is not empty.
+    """
+    kind = recipient_type_details.casefold()
+    if kind == M365:
+        return "inventory/unified_group_members"
+    return "inventory/distribution_group_members" if kind in DISTRIBUTION else None
+
+
+def read_members(session: ExchangeSession, group: Group) -> tuple[str, ...] | None:
+    """Guids of a group's direct members, of every kind; None where Exchange has no way to tell. Raises the ServiceError family."""
+    template = members_template(group.recipient_type_details)
+    if template is None:
+        return None
+    rows = rows_of(session, template, {"group": group.guid})
+    return parse_rows(rows, lambda cells: cells.text("Guid"))

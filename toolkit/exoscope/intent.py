@@ -29,6 +29,7 @@ _ENTRY_KEYS = ("app", "permissions", "mechanism", "scope", "on-leftover-consent"
 _MECHANISMS: tuple[Mechanism, ...] = ("rbac", "access-policy")
 _LEFTOVER: tuple[OnLeftover, ...] = ("remove", "refuse", "keep")
 _POLICY_SCOPES: tuple[ScopeKind, ...] = ("group", "mailboxes")
+_NONE: tuple[str, ...] = ()
 _T = TypeVar("_T")
 
 
@@ -78,9 +79,10 @@ class _Reader:
             events = list(yaml.parse(text, Loader=yaml.SafeLoader))
             for event in events:
                 if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
-                    raise self.fail(event.start_mark.line + 1, "anchors and aliases are not read; write it out")
+                    line = 1 if event.start_mark is None else event.start_mark.line + 1
+                    raise self.fail(line, "anchors and aliases are not read; write it out")
             # Composing constructs nothing: what a scalar means is decided by _tag, from its text and quotes alone.
-            return cast("yaml.Node | None", yaml.compose(text, Loader=yaml.SafeLoader))
+            return yaml.compose(text, Loader=yaml.SafeLoader)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             raise self.fail(mark.line + 1 if mark else 1, f"not YAML: {error.problem or error.context}") from None
@@ -108,7 +110,7 @@ class _Reader:
                 _line(keys["on-leftover-consent"]),
                 f"on-leftover-consent: {leftover} belongs to rbac; a policy rests on the consent",
             )
-        also = self._optional(keys, "also-holds", lambda n: self._texts(n, "also-holds", "permission"), ())
+        also = self._optional(keys, "also-holds", lambda n: self._texts(n, "also-holds", "permission"), _NONE)
         both = {p.casefold() for p in permissions} & {p.casefold() for p in also}
         if both:
             raise self.fail(_line(keys["also-holds"]), f"{sorted(both)[0]} stands in permissions and in also-holds")
@@ -141,8 +143,8 @@ class _Reader:
 
     def _prove(self, node: yaml.Node) -> Prove:
         keys = self._mapping(node, "prove", ("reach", "never"))
-        reach = self._optional(keys, "reach", lambda n: self._texts(n, "reach", "mailbox"), ())
-        never = self._optional(keys, "never", lambda n: self._texts(n, "never", "mailbox"), ())
+        reach = self._optional(keys, "reach", lambda n: self._texts(n, "reach", "mailbox"), _NONE)
+        never = self._optional(keys, "never", lambda n: self._texts(n, "never", "mailbox"), _NONE)
         both = {a.casefold() for a in reach} & {a.casefold() for a in never}
         if both:
             raise self.fail(_line(node), f"{sorted(both)[0]} stands under reach and under never")

@@ -48,7 +48,9 @@ def after(snapshot: Snapshot, target: Target, state: State) -> Snapshot:
     return _AFTER[target.kind](snapshot, target.key, state)
 
 
-def apply_step(snapshot: Snapshot, step: Step, yields: Mapping[str, str] | None = None) -> tuple[Snapshot, dict[str, str]]:
+def apply_step(
+    snapshot: Snapshot, step: Step, yields: Mapping[str, str] | None = None
+) -> tuple[Snapshot, dict[str, str]]:
     """Simulate one step. ``yields`` maps holes (``<step-1.guid>``) to values; the answer holds what this step adds to them."""
     known = dict(yields or {})
     target = replace(step.target, key={name: str(value) for name, value in fill(step.target.key, known).items()})

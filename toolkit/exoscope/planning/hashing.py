@@ -35,7 +35,7 @@ def content_hash(snapshot: Snapshot) -> str:
 
 def dump_plan(plan: Plan) -> bytes:
     """plan.json as bytes: indented for people; the hash is over the compact form."""
-    file = PlanFile(format=FORMAT, hash=plan_hash(plan), plan=plan)
+    file = PlanFile(format="exoscope/plan@1", hash=plan_hash(plan), plan=plan)
     return msgspec.json.format(canonical(file), indent=1) + b"\n"
 
 

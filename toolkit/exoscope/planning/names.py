@@ -34,9 +34,7 @@ def group_name(app_id: str, display_name: str, permissions: Sequence[str], place
 
 def group_alias(name: str) -> str:
     """A managed group's alias: the ASCII letters and digits of its name, the tag at its end."""
-    words = [
-        "".join(char for char in word.casefold() if char.isascii() and char.isalnum()) for word in name.split(" ")
-    ]
+    words = ["".join(char for char in word.casefold() if char.isascii() and char.isalnum()) for word in name.split(" ")]
     return "-".join(word for word in words if word)[-LIMIT:].strip("-")
 
 

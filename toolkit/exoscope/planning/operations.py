@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
+from msgspec import field
+
 from exoscope.catalog import EXCHANGE, GRAPH
 from exoscope.model import App, Noun, Request, State, Step, Target
 from exoscope.powershell import render_guarded
@@ -28,7 +30,7 @@ class Operation(Noun, frozen=True):
     title: str
     needs: tuple[str, ...]
     template: str | None = None
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = field(default_factory=dict)
     request: Request | None = None
     yields: tuple[str, ...] = ()
 
@@ -49,7 +51,7 @@ class Context(Noun, frozen=True):
     identity: str | None = None
 
 
-class NoOperation(Exception):  # noqa: N818 - a planner's answer: there is no such way; callers refuse or choose another
+class NoOperation(Exception):
     """No operation makes this transition."""
 
 
@@ -121,8 +123,7 @@ def _management_scope(key: Mapping[str, str], before: State, after: State, conte
 def _role_assignment(key: Mapping[str, str], before: State, after: State, context: Context) -> Operation:
     name = key["name"]
     if after is None:
-        assert before is not None
-        title = f"Take {before['role']} away"
+        title = f"Take {(before or {})['role']} away"
         return Operation(title, (_ROLES,), "rbac/remove_role_assignment", {"name": name})
     scope = after["scope"]
     if before is None:

@@ -6,8 +6,9 @@ without case, filters by :func:`exoscope.opath.same`, lists of Guids as sets.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import UnsetType
 
@@ -31,6 +32,8 @@ from exoscope.model import (
 from exoscope.outcome import Unreadable
 
 Found = bool | None
+_T = TypeVar("_T")
+_GUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 
 def agrees(kind: ObjectKind, observed: State, expected: State) -> bool | None:
@@ -88,6 +91,15 @@ def _set(one: Any, other: Any) -> Found:
     return {fold(each) for each in one} == {fold(each) for each in other}
 
 
+def _owners(one: Any, other: Any) -> Found:
+    """People who own a group. A role group that owns it (the operator's, by its name) is none of them."""
+    if one is None or other is None:
+        return None
+    return {fold(each) for each in one if _GUID.fullmatch(each)} == {
+        fold(each) for each in other if _GUID.fullmatch(each)
+    }
+
+
 def same_filter(one: str, other: str) -> bool | None:
     """Do two recipient filters mean the same? None where it cannot be decided, or one does not parse."""
     if one == other:
@@ -115,7 +127,7 @@ _COMPARE: dict[tuple[str, str], Callable[[Any, Any], Found]] = {
     ("access_policy", "description"): _exact,
     ("group", "notes"): _exact,
     ("group", "members"): _set,
-    ("group", "owners"): _set,
+    ("group", "owners"): _owners,
 }
 
 
@@ -150,7 +162,9 @@ def listed(snapshot: Snapshot, name: str) -> tuple[Any, ...]:
     value = getattr(snapshot, name)
     if isinstance(value, UnsetType):
         why = next((unread.why for unread in snapshot.unread if unread.what == name), "it is absent from the snapshot")
-        raise Unreadable(f"{name} were not read: {why}", next="Read the tenant again with an operator who may read them.")
+        raise Unreadable(
+            f"{name} were not read: {why}", next="Read the tenant again with an operator who may read them."
+        )
     return tuple(value)
 
 
@@ -198,7 +212,7 @@ def group_ids(group: Group) -> frozenset[object]:
     return frozenset(fold(each) for each in (group.guid, group.external_directory_object_id) if each)
 
 
-def _one(items: Iterable[Any], wanted: Callable[[Any], bool]) -> Any:
+def _one(items: Iterable[_T], wanted: Callable[[_T], bool]) -> _T | None:
     return next((item for item in items if wanted(item)), None)
 
 

@@ -29,9 +29,7 @@ def gate_seconds(gate: Gate, waits: Mapping[WaitKind, float] = WAITS, *, lengthe
     return max(seconds, default=0.0)
 
 
-def schedule(
-    plan: Plan, waits: Mapping[WaitKind, float] = WAITS, *, lengthen: bool = True
-) -> tuple[StageTime, ...]:
+def schedule(plan: Plan, waits: Mapping[WaitKind, float] = WAITS, *, lengthen: bool = True) -> tuple[StageTime, ...]:
     """The times of every stage, in order. Apps go on independently: a stage's ``earliest`` is that of its slowest app."""
     elapsed: dict[str, float] = {}
     times = []

@@ -1,0 +1,100 @@
+"""What planning works with before a plan stands: resolved entries, changes without numbers, refusals under way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal, TypeVar
+
+from exoscope.catalog import Permission
+from exoscope.model import App, Gate, Group, IntentEntry, Noun, Recipient, State, Target, WaitKind
+from exoscope.planning.world import Mailboxes
+
+_T = TypeVar("_T")
+
+StageId = Literal["customize", "restrict", "grant", "consent", "cutover", "revoke", "restore", "withdraw", "reopen"]
+
+TITLES: dict[StageId, str] = {
+    "customize": "Enable organisation customisation",
+    "restrict": "Restrict by access policy before anything is consented",
+    "grant": "Grant the narrow access beside what is held",
+    "consent": "Consent to what the policy now restricts",
+    "cutover": "Remove the tenant-wide consents",
+    "revoke": "Take back what was consented",
+    "restore": "Give the removed consents back",
+    "withdraw": "Withdraw the narrow access",
+    "reopen": "Remove the restriction",
+}
+"""Every stage a plan can have, in the order in which stages run. Ids are stable."""
+
+
+class Denied(Exception):
+    """This app is refused, for a stable code."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class Wanted(Noun, frozen=True):
+    """One entry of the intent against the tenant.
+
+    ``place`` tells apart entries of this app with the same permissions. ``mailbox`` and ``directory`` are its permissions by what
+    they are about. ``expected`` are the mailboxes its scope holds. One of these says what the scope is in Exchange:
+    ``filter`` (canonical OPATH), ``unit`` (Guid), ``group`` (for a group scope, or of a policy), ``managed`` (the members of
+    the group that is made), or none of them: the whole organisation.
+    """
+
+    entry: IntentEntry
+    place: int
+    mailbox: tuple[Permission, ...]
+    directory: tuple[Permission, ...]
+    expected: Mailboxes
+    filter: str | None = None
+    unit: str | None = None
+    group: Group | None = None
+    managed: tuple[Recipient, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class Change(Noun, frozen=True):
+    """One transition to be. Texts may hold ``<made NAME.field>``: what the step that makes group NAME will yield."""
+
+    stage: StageId
+    target: Target
+    before: State
+    after: State
+    identity: str | None = None
+
+
+class Draft(Noun, frozen=True):
+    """All that is to be done for one app, and what must be said of it."""
+
+    app: App
+    wanted: tuple[Wanted, ...]
+    changes: tuple[Change, ...]
+    gates: dict[StageId, Gate]
+    token_wait: WaitKind
+    filters: tuple[str | None, ...] = ()
+    groups: tuple[str | None, ...] = ()
+    kept: frozenset[str] = frozenset()
+    notes: tuple[str, ...] = ()
+
+
+def known(value: _T | None, why: str) -> _T:
+    """A value that earlier checks made sure of; ``why`` says which."""
+    if value is None:
+        raise RuntimeError(why)
+    return value
+
+
+def made(name: str, what: str) -> str:
+    """Stands for a value that the step which makes group ``name`` will yield."""
+    return f"<made {name}.{what}>"
+
+
+def listing(names: Iterable[str], limit: int = 20) -> str:
+    """Names for a message: sorted without case, the first of many."""
+    every = sorted(names, key=str.casefold)
+    more = f" and {len(every) - limit} more" if len(every) > limit else ""
+    return ", ".join(every[:limit]) + more

@@ -1,0 +1,299 @@
+"""From an intent and a snapshot to a plan: each app decided by itself, refused with a stable code or planned and proven safe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import UnsetType
+from msgspec.structs import replace
+
+from exoscope.catalog import canonical
+from exoscope.model import (
+    App,
+    AppPlan,
+    Gate,
+    Intent,
+    IntentEntry,
+    Plan,
+    Snapshot,
+    Target,
+)
+from exoscope.outcome import Refusal, Refused
+from exoscope.planning import access_policy, moments
+from exoscope.planning.drafts import Change, Denied, Draft, StageId, Wanted, listing
+from exoscope.planning.effect import apply_steps
+from exoscope.planning.hashing import content_hash
+from exoscope.planning.holdings import Holdings, by_mechanism, sort_consents, stale_requests
+from exoscope.planning.rbac import check_beside, grant, intended, pointer
+from exoscope.planning.resolve import resolve, resolve_app
+from exoscope.planning.scoped import CODES, not_scoped_because
+from exoscope.planning.stages import assemble, makers_of
+from exoscope.planning.states import find_app, fold
+from exoscope.planning.telling import NEEDS_CUSTOMIZED, entries_of, notes_of, permissions_of, tenant_wide_of
+from exoscope.planning.tokens import token_wait
+from exoscope.planning.world import World
+
+_CUSTOMIZE = Change("customize", Target("organization", {}), {"is_dehydrated": True}, {"is_dehydrated": False})
+
+
+def plan_scope(snapshot: Snapshot, intent: Intent, *, accept_customization: bool = False) -> Plan:
+    """The plan from ``snapshot`` to ``intent``; the same two give the same plan and hash, whenever they were read.
+
+    Apps that are refused stand in ``refusals`` and have no steps. Raises Refused, carrying the refusals, when all are; BadInput
+    (NotFound, Ambiguous) when an entry names what is not there, by its line; Unreadable when a list that the plan would rest
+    on was not read.
+    """
+    world = World(snapshot)
+    drafts: list[Draft] = []
+    refusals: list[Refusal] = []
+    all_apps = _by_app(world, intent)
+    for app, entries in all_apps:
+        try:
+            draft = _draft(world, app, entries, accept_customization)
+            plan = _plan(world, [draft])
+            _check(world, plan, draft)
+        except Denied as denied:
+            refusals.append(Refusal(denied.code, app.app_id, denied.message))
+        else:
+            drafts.append(draft)
+    drafts = [draft for draft in drafts if not _clash(draft, drafts, refusals)]
+    if not drafts:
+        raise Refused(
+            "Every app of the intent is refused." if len(all_apps) > 1 else "The app is refused.",
+            refusals=refusals,
+            next="Each refusal says what to change; plan again then.",
+        )
+    return replace(_plan(world, drafts, content_hash(snapshot)), refusals=tuple(refusals))
+
+
+def _by_app(world: World, intent: Intent) -> list[tuple[App, list[IntentEntry]]]:
+    found: dict[str, tuple[App, list[IntentEntry]]] = {}
+    for entry in intent.apps:
+        app = resolve_app(world, entry)
+        found.setdefault(app.app_id.casefold(), (app, []))[1].append(entry)
+    return list(found.values())
+
+
+def _clash(draft: Draft, drafts: Sequence[Draft], refusals: list[Refusal]) -> bool:
+    """Would another app of this plan make an object of the same name? Then neither is planned."""
+
+    def made(one: Draft) -> set[tuple[str, str]]:
+        return {
+            (each.target.kind, each.target.key["name"].casefold())
+            for each in one.changes
+            if "name" in each.target.key and each.before is None
+        }
+
+    others = [other for other in drafts if other is not draft and made(other) & made(draft)]
+    if others:
+        message = f"{others[0].app.display_name} would get objects of the same names"
+        refusals.append(Refusal("name-clash", draft.app.app_id, message))
+    return bool(others)
+
+
+# -- one app ------------------------------------------------------------------------------------------------------------
+
+
+def _draft(world: World, app: App, entries: Sequence[IntentEntry], accept_customization: bool) -> Draft:
+    wanted = [resolve(world, entry, app, place) for entry, place in _places(entries)]
+    holdings = sort_consents(app, wanted)
+    _check_enforcement(world, app, wanted)
+    changes: list[Change] = []
+    filters: list[str | None] = []
+    groups: list[str | None] = []
+    notes: list[str] = [note for each in wanted for note in each.notes]
+    for each in wanted:
+        if each.entry.mechanism == "rbac":
+            made = grant(world, app, each)
+            changes += made.changes
+            filters.append(made.filter)
+            groups.append(made.group)
+            changes += access_policy.consents(app, each.directory, "grant")
+        else:
+            restriction = access_policy.restrict(world, app, each)
+            changes += restriction.changes
+            filters.append(None)
+            groups.append(restriction.group or None)
+            changes += access_policy.consents(app, (*each.mailbox, *each.directory), "consent")
+    if any(each.target.kind == "role_assignment" for each in changes):
+        changes = [*pointer(world.snapshot, app), *changes]
+        changes.sort(key=lambda each: _ORDER.get(each.target.kind, 2))
+    changes += _cutover(app, wanted, holdings)
+    _check_customized(world.snapshot, changes, accept_customization)
+    no_cae = any(each.entry.no_cae for each in wanted)
+    kind = token_wait(app, no_cae)
+    notes += notes_of(world, app, wanted, holdings, changes)
+    return Draft(
+        app=app,
+        wanted=tuple(wanted),
+        changes=tuple(changes),
+        gates=_gates(app, wanted, changes, holdings),
+        token_wait=kind,
+        filters=tuple(filters),
+        groups=tuple(groups),
+        kept=frozenset(consent.id for consent in holdings.kept),
+        notes=tuple(dict.fromkeys(notes)),
+    )
+
+
+# Within a stage: what is used is made before what uses it. The sort is stable, so entries keep their order.
+_ORDER = {"group": 0, "pointer": 1}
+
+
+def _places(entries: Sequence[IntentEntry]) -> list[tuple[IntentEntry, int]]:
+    """Each entry with its place among those of the same permission: the first is 0."""
+    seen: dict[str, int] = {}
+    placed = []
+    for entry in entries:
+        names_folded = [canonical(name).casefold() for name in entry.permissions]
+        place = max((seen.get(name, 0) for name in names_folded), default=0)
+        for name in names_folded:
+            seen[name] = place + 1
+        placed.append((entry, place))
+    return placed
+
+
+def _cutover(app: App, wanted: Sequence[Wanted], holdings: Holdings) -> list[Change]:
+    """Leftover consents and their request entries, removed; request entries that an earlier removal left behind as well."""
+    changes = []
+    for consent in holdings.leftover:
+        key = {"app_id": app.app_id, "resource": consent.resource, "app_role_id": consent.app_role_id}
+        changes.append(Change("cutover", Target("consent", key), {"permission": consent.permission}, None, consent.id))
+    for entry in stale_requests(app, wanted, holdings):
+        key = {"app_id": app.app_id, "resource": entry.resource, "app_role_id": entry.app_role_id}
+        changes.append(Change("cutover", Target("request", key), {"permission": entry.permission}, None))
+    return changes
+
+
+def _check_enforcement(world: World, app: App, wanted: Sequence[Wanted]) -> None:
+    """Where Exchange enforces something undocumented over consents, nothing that rests on one can be planned."""
+    doubt = world.enforcement_doubt(app)
+    rests = any(each.entry.mechanism == "access-policy" for each in wanted) or app.consents
+    if doubt is not None and rests:
+        raise Denied("enforcement-unknown", doubt)
+
+
+def _check_customized(snapshot: Snapshot, changes: Sequence[Change], accepted: bool) -> None:
+    if not _dehydrated(snapshot) or accepted:
+        return
+    if any(each.target.kind in NEEDS_CUSTOMIZED for each in changes):
+        raise Denied(
+            "not-customized",
+            "this organisation was never customised, so it takes no scope or assignment. "
+            "Run Enable-OrganizationCustomization once, or plan with --accept-customization to make it the first step.",
+        )
+
+
+def _dehydrated(snapshot: Snapshot) -> bool:
+    organization = snapshot.organization
+    return not isinstance(organization, UnsetType) and organization.is_dehydrated is True
+
+
+def _gates(app: App, wanted: Sequence[Wanted], changes: Sequence[Change], holdings: Holdings) -> dict[StageId, Gate]:
+    """What the app waits for, and must then show, at the end of each stage.
+
+    A stage whose objects are already there still gets its gate where a later stage rests on them: nobody can tell from a
+    snapshot how long ago they were made.
+    """
+    gates: dict[StageId, Gate] = {}
+    stages = {each.stage for each in changes}
+    consent_removed = any(each.stage == "cutover" and each.target.kind == "consent" for each in changes)
+    exchange_changes = {each.stage for each in changes if each.target.kind not in ("consent", "request")}
+    mailbox_consents = {
+        (fold(p.resource), fold(p.app_role_id)) for each in by_mechanism(wanted, "access-policy") for p in each.mailbox
+    }
+    consents_to_come = any(
+        each.stage == "consent"
+        and each.target.kind == "consent"
+        and (fold(each.target.key["resource"]), fold(each.target.key["app_role_id"])) in mailbox_consents
+        for each in changes
+    )
+    if "restrict" in exchange_changes or consents_to_come:
+        gates["restrict"] = Gate(app.app_id, ("cache",), ("policy",) if consents_to_come else ("policy", "graph"))
+    if consents_to_come:
+        gates["consent"] = Gate(app.app_id, ("cache",), ("policy", "graph"))
+    if "grant" in exchange_changes or consent_removed:
+        carried = consent_removed or holdings.kept
+        gates["grant"] = Gate(app.app_id, ("cache",), ("exchange",) if carried else ("exchange", "graph"))
+    if "cutover" in stages and consent_removed:
+        gates["cutover"] = Gate(app.app_id, ("cache",), ("exchange", "graph"))
+    return gates
+
+
+# -- the plan of some apps ------------------------------------------------------------------------------------------------
+
+
+def _plan(world: World, drafts: Sequence[Draft], snapshot_hash: str = "") -> Plan:
+    snapshot = world.snapshot
+    needs = any(each.target.kind in NEEDS_CUSTOMIZED for draft in drafts for each in draft.changes)
+    shared = (_CUSTOMIZE,) if needs and _dehydrated(snapshot) else ()
+    stages, steps = assemble(drafts, shared)
+    after = world.after(apply_steps(snapshot, steps))
+    makers = makers_of(steps)
+    return Plan(
+        purpose="scope",
+        tenant=snapshot.tenant,
+        snapshot_hash=snapshot_hash,
+        apps=tuple(_app_plan(world, after, draft, makers) for draft in drafts),
+        stages=stages,
+        steps=steps,
+    )
+
+
+def _app_plan(world: World, after: World, draft: Draft, makers: dict[str, str]) -> AppPlan:
+    app = draft.app
+    later = find_app(after.snapshot, app.app_id) or app
+    codes = not_scoped_because(after, later, draft.wanted, draft.kept)
+    also = {name for each in draft.wanted for name in each.entry.also_holds}
+    return AppPlan(
+        app_id=app.app_id,
+        object_id=app.object_id,
+        display_name=app.display_name,
+        scoped=not codes,
+        not_scoped_because=codes,
+        entries=entries_of(world, after, draft, makers),
+        permissions=permissions_of(world, after, draft),
+        token_wait=draft.token_wait,
+        also_holds=tuple(sorted(also, key=str.casefold)),
+        tenant_wide=tenant_wide_of(draft),
+        notes=(*draft.notes, *(f"Not scoped ({code}): {CODES[code]}." for code in codes)),
+    )
+
+
+# -- what must hold before a draft becomes part of a plan -------------------------------------------------------------------
+
+
+def _check(world: World, plan: Plan, draft: Draft) -> None:
+    """Raises Denied: unscoped-beside, membership-unread, or ``unproven``: a plan that breaks an invariant is never given."""
+    after = world.after(apply_steps(world.snapshot, plan.steps))
+    app = find_app(after.snapshot, draft.app.app_id) or draft.app
+    check_beside(world, after, app, draft.wanted)
+    _check_policies(world, after, app, draft.wanted)
+    for wanted in by_mechanism(draft.wanted, "rbac"):
+        for each in wanted.mailbox:
+            missing = wanted.expected - after.reach(app, each.name).inside
+            if missing:
+                raise Denied("unproven", f"{each.name} would not reach {listing(after.addresses(missing), 5)}")
+    intent = {p.name: intended(world, draft.wanted, p.name) for each in draft.wanted for p in each.mailbox}
+    broken = moments.violations(world, plan, draft.app, intent)
+    if broken:
+        raise Denied("unproven", "no safe order of steps is known: " + "; ".join(broken[:3]))
+
+
+def _check_policies(world: World, after: World, app: App, wanted: Sequence[Wanted]) -> None:
+    """All policies together must leave what is consented inside the scope. (Several RestrictAccess policies add up.)"""
+    for entry in by_mechanism(wanted, "access-policy"):
+        for each in entry.mailbox:
+            left = after.policies_allow(app, each.name)
+            if left.unknown:
+                raise Denied(
+                    "membership-unread",
+                    f"what the app's other access policies hold cannot all be told: {listing(after.addresses(left.unknown), 5)}",
+                )
+            outside = left.inside - intended(world, wanted, each.name)
+            if outside:
+                raise Denied(
+                    "unscoped-beside",
+                    f"other access policies that count for the app let {each.name} through for {len(outside)} mailboxes "
+                    f"outside the scope: {listing(after.addresses(outside), 5)}",
+                )

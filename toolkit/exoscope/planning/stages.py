@@ -1,0 +1,69 @@
+"""From drafts to a plan's stages and numbered steps."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from exoscope.model import App, Stage, State, Step, Target
+from exoscope.planning.drafts import TITLES, Change, Draft
+from exoscope.planning.operations import step
+
+_MADE = re.compile(r"<made ([^<>]*)\.([a-z_]+)>")
+
+
+def assemble(drafts: Sequence[Draft], shared: Sequence[Change] = ()) -> tuple[tuple[Stage, ...], tuple[Step, ...]]:
+    """Number the changes of all apps, stage by stage, app by app; fill what only an earlier step yields with its hole.
+
+    ``shared`` are changes of the organisation, which belong to no app and come first. A stage stands in the plan when an app
+    has something to do, or to wait for, in it.
+    """
+    stages: list[Stage] = []
+    steps: list[Step] = []
+    makers: dict[str, str] = {}
+    for stage in TITLES:
+        gates = tuple(draft.gates[stage] for draft in drafts if stage in draft.gates)
+        changes: list[tuple[App | None, Change]] = [(None, each) for each in shared if each.stage == stage]
+        changes += [(draft.app, each) for draft in drafts for each in draft.changes if each.stage == stage]
+        if not changes and not gates:
+            continue
+        stages.append(Stage(stage, TITLES[stage], gates))
+        for app, change in changes:
+            step_id = f"step-{len(steps) + 1}"
+            target = change.target
+            if target.kind == "group" and change.before is None:
+                makers[target.key["name"]] = step_id
+            steps.append(
+                step(
+                    step_id,
+                    stage,
+                    Target(target.kind, {name: fill_made(value, makers) for name, value in target.key.items()}),
+                    _state(change.before, makers),
+                    _state(change.after, makers),
+                    app,
+                    None if change.identity is None else fill_made(change.identity, makers),
+                )
+            )
+    return tuple(stages), tuple(steps)
+
+
+def fill_made(text: str, makers: dict[str, str]) -> str:
+    """``<made NAME.field>`` as the hole of the step that makes group NAME."""
+    return _MADE.sub(lambda found: f"<{makers[found.group(1)]}.{found.group(2)}>", text)
+
+
+def makers_of(steps: Sequence[Step]) -> dict[str, str]:
+    """Which step makes which group."""
+    return {each.target.key["name"]: each.id for each in steps if each.target.kind == "group" and each.before is None}
+
+
+def _state(state: State, makers: dict[str, str]) -> State:
+    def filled(value: Any) -> Any:
+        if isinstance(value, str):
+            return fill_made(value, makers)
+        if isinstance(value, dict):
+            return {name: filled(each) for name, each in value.items()}
+        return value
+
+    return None if state is None else {name: filled(value) for name, value in state.items()}

@@ -1,0 +1,115 @@
+"""What a plan says of an app beside its steps: entries with their scope, reach before and after, notes for the admin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import UnsetType
+
+from exoscope.catalog import canonical, permission
+from exoscope.model import Addresses, App, PermissionReach, PlanEntry
+from exoscope.planning import access_policy
+from exoscope.planning.drafts import Change, Draft, Wanted, listing
+from exoscope.planning.holdings import Holdings, by_mechanism
+from exoscope.planning.stages import fill_made
+from exoscope.planning.states import find_app
+from exoscope.planning.world import World
+
+NEEDS_CUSTOMIZED = ("management_scope", "role_assignment")
+"""Kinds of object that Exchange takes only in an organisation that was customised."""
+
+
+def entries_of(world: World, after: World, draft: Draft, makers: dict[str, str]) -> tuple[PlanEntry, ...]:
+    entries = []
+    for wanted, selected, group in zip(draft.wanted, draft.filters, draft.groups, strict=True):
+        expected = wanted.expected
+        if wanted.entry.mechanism == "access-policy" and wanted.mailbox:
+            # A Deny policy wins over ours: who it names is expected to stay outside.
+            expected = expected & after.policies_allow(draft.app, wanted.mailbox[0].name).inside
+        # A list even where it is long: a mailbox made later is in no group, and "all but" would hold it.
+        everyone = wanted.entry.scope.kind == "organization"
+        entries.append(
+            PlanEntry(
+                permissions=tuple(each.name for each in wanted.mailbox),
+                mechanism=wanted.entry.mechanism,
+                scope=wanted.entry.scope,
+                expected=Addresses((), all_but=True) if everyone else Addresses(expected.addresses()),
+                filter=None if selected is None else fill_made(selected, makers),
+                group=None if group is None else fill_made(group, makers),
+                prove=wanted.entry.prove,
+                keeps_consent=wanted.entry.on_leftover_consent == "keep" and bool(draft.kept),
+            )
+        )
+    return tuple(entries)
+
+
+def permissions_of(world: World, after: World, draft: Draft) -> dict[str, PermissionReach]:
+    """Reach before and after: of every intended permission, and of the wider ones that are taken away or kept."""
+    names = [p.name for each in draft.wanted for p in each.mailbox]
+    names += [each.before["permission"] for each in draft.changes if each.target.kind == "consent" and each.before]
+    names += [consent.permission for consent in draft.app.consents if consent.id in draft.kept]
+    return {name: reach_change(world, after, draft.app, name) for name in dict.fromkeys(names)}
+
+
+def reach_change(world: World, after: World, app: App, name: str) -> PermissionReach:
+    """What a permission reaches in two worlds, and what differs. A mailbox unknown in either is neither gained nor lost."""
+    one, other = world.reach(app, name), after.reach(find_app(after.snapshot, app.app_id) or app, name)
+    unknown = one.unknown | other.unknown
+    return PermissionReach(
+        before=world.told(one.inside),
+        after=world.told(other.inside),
+        gained=world.told(other.inside - one.inside - unknown),
+        lost=world.told(one.inside - other.inside - unknown),
+        unknown=world.told(unknown),
+    )
+
+
+def tenant_wide_of(draft: Draft) -> tuple[str, ...]:
+    """What the app may do in the whole tenant that is not about mailboxes: held, or consented by this plan."""
+    found = {each.name for wanted in draft.wanted for each in wanted.directory}
+    for consent in draft.app.consents:
+        known = permission(consent.permission, consent.resource)
+        if known is not None and known.about in ("directory", "management"):
+            found.add(known.name)
+    return tuple(sorted(found, key=str.casefold))
+
+
+def notes_of(
+    world: World, app: App, wanted: Sequence[Wanted], holdings: Holdings, changes: Sequence[Change]
+) -> list[str]:
+    notes: list[str] = []
+    touched = [each for each in changes if each.target.kind == "consent"]
+    if app.application_object_id is None and touched:
+        notes.append(
+            "The app is registered in another tenant, so what it requests cannot be changed here: "
+            "the next admin who clicks its consent page grants the removed permissions again."
+        )
+    for consent in holdings.leftover:
+        wishes = {p.name for each in by_mechanism(wanted, "rbac") for p in each.mailbox}
+        if canonical(consent.permission) not in {canonical(name) for name in wishes}:
+            notes.append(
+                f"Removing {consent.permission} takes away what it allows beyond {listing(wishes)}: "
+                "name it under permissions if the app needs it."
+            )
+    if holdings.leftover:
+        notes.append("Tokens that the app has when a consent is removed go on acting until they end.")
+    notes += [
+        f"The consent {consent.permission} stays, so the app is NOT scoped: it reaches every mailbox by it."
+        for consent in holdings.kept
+    ]
+    notes += [
+        f"The app also holds {consent.permission} on the legacy Exchange resource (the retired Outlook API), "
+        "which is not the Graph permission and is left as it is."
+        for consent in holdings.legacy
+    ]
+    if any(each.mailbox for each in by_mechanism(wanted, "access-policy")):
+        notes.append(access_policy.ADVICE)
+    if any(each.managed for each in wanted):
+        notes.append(
+            "The managed group's membership changes mailbox access; only undo of the run that made it removes it."
+        )
+    organization = world.snapshot.organization
+    unread = isinstance(organization, UnsetType) or isinstance(organization.is_dehydrated, UnsetType)
+    if unread and any(each.target.kind in NEEDS_CUSTOMIZED for each in changes):
+        notes.append("Whether the organisation was customised was not read: if it was not, its first scope is refused.")
+    return notes

@@ -1,0 +1,96 @@
+"""A snapshot, or what a plan would make of it, with its reach. The one place where planning touches :mod:`exoscope.reach`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from exoscope.model import (
+    Addresses,
+    AdministrativeUnit,
+    AdministrativeUnitScope,
+    App,
+    Noun,
+    Recipient,
+    Scope,
+    Snapshot,
+)
+from exoscope.reach import Mailboxes, Reach
+
+__all__ = ["Mailboxes", "Sets", "World"]
+
+
+class Sets(Noun, frozen=True):
+    """What is certain and what cannot be told; the rest is certainly outside."""
+
+    inside: Mailboxes
+    unknown: Mailboxes
+
+
+class World:
+    """Reach over one snapshot. Worlds made by :meth:`after` share the indexes over recipients, and their sets compare."""
+
+    def __init__(self, snapshot: Snapshot, *, like: World | None = None) -> None:
+        self.snapshot = snapshot
+        self._reach: Reach = Reach(snapshot, like=None if like is None else like._reach)
+        self._by_guid: dict[str, Recipient] | None = None if like is None else like._by_guid
+
+    def after(self, snapshot: Snapshot) -> World:
+        """The world of a snapshot made from this one's."""
+        return World(snapshot, like=self)
+
+    @property
+    def all(self) -> Mailboxes:
+        """Every mailbox."""
+        return self._reach.mailboxes
+
+    @property
+    def none(self) -> Mailboxes:
+        """No mailbox."""
+        return self._reach.addresses(())
+
+    def reach(self, app: App, permission: str) -> Sets:
+        """What the app reaches with a permission."""
+        inside, unknown = self._reach.sets(app, permission)
+        return Sets(inside, unknown)
+
+    def members(self, scope: Scope | AdministrativeUnit | str) -> Sets:
+        """Who is inside an assignment's scope, a unit, or a filter."""
+        if isinstance(scope, AdministrativeUnit):
+            scope = AdministrativeUnitScope(scope.id)
+        found = self._reach.scope_members(scope)
+        return Sets(found.inside, found.unknown)
+
+    def policies_allow(self, app: App, permission: str) -> Sets:
+        """What the access policies that count for the app leave to a consent for a permission."""
+        inside, unknown = self._reach.policy_allows(app.app_id, permission)
+        return Sets(inside, unknown)
+
+    def of_guids(self, guids: Iterable[str]) -> Mailboxes:
+        """The mailboxes among these Guids; others (contacts, groups, mail users) fall out."""
+        if self._by_guid is None:
+            recipients = self.snapshot.recipients
+            self._by_guid = {each.guid.casefold(): each for each in recipients} if isinstance(recipients, tuple) else {}
+        known = self._by_guid
+        return self._reach.addresses(known[guid.casefold()] for guid in guids if guid.casefold() in known)
+
+    def find_app(self, text: str) -> App:
+        """The app of this name or id. Raises NotFound, Ambiguous, Unreadable."""
+        return self._reach.find_app(text)
+
+    def find_mailbox(self, address: str) -> Recipient:
+        """The mailbox with this address. Raises NotFound, Ambiguous."""
+        return self._reach.find_mailbox(address)
+
+    def enforcement_doubt(self, app: App) -> str | None:
+        """Why what this app's consents give is undocumented or unread; None where they act as documented."""
+        return self._reach.enforcement_doubt(app)
+
+    def addresses(self, these: Mailboxes) -> tuple[str, ...]:
+        """Primary addresses, as stored, sorted without case."""
+        return these.addresses()
+
+    def told(self, these: Mailboxes) -> Addresses:
+        """A set as a plan states it: a list, or (more than half of the mailboxes) all but a list."""
+        if 2 * len(these) > len(self.all):
+            return Addresses((self.all - these).addresses(), all_but=True)
+        return Addresses(these.addresses())

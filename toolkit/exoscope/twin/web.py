@@ -23,7 +23,7 @@ from cheroot.workers import threadpool
 
 LOOPBACK = "127.0.0.1"
 HANDSHAKE_SECONDS = 10.0
-IDLE_SECONDS = 120.0
+IDLE_SECONDS = 120
 CONNECTION = "exoscope.connection"  # the environ key under which a handler finds its connection, to cut it off
 CLIENT_CERTIFICATE = (
     "exoscope.client_certificate"  # the environ key of the verified client certificate (DER), or absent
@@ -145,11 +145,8 @@ class _Workers:
 
 class _Server(wsgi.Server):
     ConnectionClass = _Connection
-    timeout = IDLE_SECONDS
     keep_alive_conn_limit = None  # type: ignore[assignment]  # documented: None is no limit
-    request_queue_size = 128
     expiration_interval = 0.1  # also how long stop() may take
-    shutdown_timeout = 1
     nodelay = True
 
     def error_log(self, msg: str = "", level: int = 20, traceback: bool = False) -> None:
@@ -161,7 +158,14 @@ class WebServer:
     """One WSGI application on one port of 127.0.0.1. ``port`` 0 takes a free one. Raises OSError when the port is taken."""
 
     def __init__(self, app: App, *, certificate: Path, key: Path, client_ca: Path, port: int = 0) -> None:
-        self._server = _Server((LOOPBACK, port), app, server_name="exoscope-twin")
+        self._server = _Server(
+            (LOOPBACK, port),
+            app,
+            server_name="exoscope-twin",
+            request_queue_size=128,
+            shutdown_timeout=1,
+            timeout=IDLE_SECONDS,
+        )
         self._server.requests = _Workers(self._server)
         self._server.ssl_adapter = _Adapter(certificate, key, client_ca)
         self._server.prepare()

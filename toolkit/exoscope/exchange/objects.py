@@ -137,9 +137,9 @@ def _scope(session: ExchangeSession, scope: Scope) -> dict[str, str]:
     if isinstance(scope, AdministrativeUnitScope):
         return {"kind": "administrative_unit", "id": scope.id}
     if isinstance(scope, GroupScope):
-        # A group has two Guids, and Exchange may name it by either: states are told by the directory's.
+        # A group has two Guids, and Exchange may name it by either: states are told by its own.
         group = _find_group(session, scope.id)
-        return {"kind": "group", "id": (group and group.external_directory_object_id) or scope.id}
+        return {"kind": "group", "id": group.guid if group is not None else scope.id}
     return {"kind": "organization"}
 
 
@@ -152,7 +152,7 @@ def _access_policy(session: ExchangeSession, key: Key) -> Observed | None:
         for policy in parse_rows(_rows(session, "inventory/access_policies", {}), parse_policy)
         if same(policy.app_id, key["app_id"])
         and same(policy.access_right, key["access_right"])
-        and any(same(policy.scope.object_id, id) for id in ids)
+        and any(same(policy.scope.object_id, each) for each in ids)
     ]
     policy = _one(policies, f"the policy of {key['app_id']}")
     return None if policy is None else Observed({"description": policy.description}, {"identity": policy.identity})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -255,7 +255,7 @@ class FakeTenancy:
         self.after_write(step)
         return (f"request-{step.id}",)
 
-    def survey(self, plan: Plan, app: AppPlan, left: Sequence[Step]) -> Survey:
+    def survey(self, plan: Plan, app: AppPlan, left: Sequence[Step], known: Mapping[str, str]) -> Survey:
         self.surveys.append(app.app_id)
         return self.survey_answer(app.app_id)
 

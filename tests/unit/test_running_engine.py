@@ -15,6 +15,7 @@ from exoscope.outcome import (
     Deadline,
     Exit,
     LostSession,
+    NotFound,
     Refused,
     ServiceError,
     SignInFailed,
@@ -133,7 +134,7 @@ def _killer(at: int, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("how", ["before", "after", "torn"])
-@pytest.mark.parametrize("at", range(2, 26))
+@pytest.mark.parametrize("at", range(2, 23))
 def test_killed_at_any_record_resume_ends_as_if_undisturbed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int, how: str
 ) -> None:
@@ -146,7 +147,7 @@ def test_killed_at_any_record_resume_ends_as_if_undisturbed(
         except Killed:
             pass
         else:
-            pytest.skip("the run has fewer records")
+            pytest.fail("the run has fewer records")
     answer = resume("last", bench.desk, wait=WAIT)
     assert answer.outcome == "done", answer.why
     assert bench.tenancy.objects == end
@@ -162,7 +163,7 @@ def test_killed_at_any_record_resume_ends_as_if_undisturbed(
 def test_the_kills_above_reach_every_record(tmp_path: Path) -> None:
     bench = bench_for(tmp_path)
     apply(bench.file, bench.desk, wait=WAIT)
-    assert len(journal(bench)) <= 25
+    assert len(journal(bench)) == 22
 
 
 def test_killed_before_its_first_record_nothing_was_changed_and_apply_begins_anew(
@@ -173,9 +174,8 @@ def test_killed_before_its_first_record_nothing_was_changed_and_apply_begins_ane
         _killer(1, "before", patched)
         with pytest.raises(Killed):
             apply(bench.file, bench.desk)
-    with pytest.raises(ServiceError.__mro__[1]) as raised:
+    with pytest.raises(NotFound):
         status("last", bench.desk.store, bench.clock)
-    assert raised.value.code == "never-started"
     assert apply(bench.file, bench.desk, wait=WAIT).outcome == "done"
 
 

@@ -81,7 +81,7 @@ def _refuse_twice(store: Store, file: PlanFile) -> None:
 
 def _open_run_of(store: Store, folder: Folder, wanted: str) -> str | None:
     try:
-        if folder.plan().hash != wanted or not folder.records():
+        if folder.plan().hash != wanted:
             return None
         _, state = store.open(folder)
     except Unreadable as error:

@@ -12,6 +12,7 @@ from exoscope.outcome import ExoscopeError, Refused, ServiceError, Verdict, Wron
 from exoscope.planning import states
 from exoscope.powershell import holes
 from exoscope.running.answer import RunAnswer
+from exoscope.running.filling import found
 from exoscope.running.journal import Journal, stamp
 from exoscope.running.ports import Event, Evidence, Progress, Tenancy
 from exoscope.running.records import (
@@ -156,7 +157,8 @@ class Engine:
             self._starts_as_planned(app)
         self._still_holds(app)
         left = self.state.left(app.app_id)
-        survey = self.tenancy.survey(self.plan, app, left)
+        known = {hole: value for hole, value in found(self.state.yields).items() if isinstance(value, str)}
+        survey = self.tenancy.survey(self.plan, app, left, known)
         if survey.notes:
             self._record(Noted(app=app.app_id, stage=stage.id, notes=survey.notes))
             for note in survey.notes:

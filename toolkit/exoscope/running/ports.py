@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Literal, Protocol
 
@@ -45,8 +45,11 @@ class Tenancy(Protocol):
         LostSession, Deadline and Transient mean that it may or may not have happened; every other error that it did not.
         """
 
-    def survey(self, plan: Plan, app: AppPlan, left: Sequence[Step]) -> Survey:
-        """Read the tenant and compare where the plan's answer for ``app`` rests on it. ``left`` are its steps still to do."""
+    def survey(self, plan: Plan, app: AppPlan, left: Sequence[Step], known: Mapping[str, str]) -> Survey:
+        """Read the tenant and compare where the plan's answer for ``app`` rests on it.
+
+        ``left`` are its steps still to do, ``known`` what their holes stand for so far (``<step-1.guid>`` → text).
+        """
 
     def evidence(self, plan: Plan, app: AppPlan, stage: Stage, gate: Gate, since: datetime) -> Evidence:
         """Ask every witness of a gate that can be asked. ``since`` is when the stage's last step landed."""

@@ -37,6 +37,16 @@ class Folder(msgspec.Struct, frozen=True):
         """The journal's file."""
         return self.path / JOURNAL
 
+    def begun(self) -> bool:
+        """Did the run come as far as its first record?"""
+        try:
+            with self.journal.open("rb") as file:
+                return file.readline().endswith(b"\n")
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True  # it cannot be told, so it is shown, and says so when it is opened
+
     def plan(self) -> PlanFile:
         """The run's plan. Raises Refused ``plan-edited``, BadInput when it is missing or malformed."""
         path = self.path / PLAN
@@ -47,8 +57,8 @@ class Folder(msgspec.Struct, frozen=True):
         return load_plan(data, str(path))
 
     def records(self) -> list[AnyRecord]:
-        """What the journal says so far; nothing where the process ended before its first record."""
-        return read_journal(self.journal) if self.journal.exists() else []
+        """What the journal says so far. Raises Unreadable."""
+        return read_journal(self.journal)
 
 
 class Store:
@@ -62,20 +72,23 @@ class Store:
         """A folder for a new run, with its plan and the tenant as it read just before (None: it was not read as a whole)."""
         system.make_private_dir(self.state)
         system.make_private_dir(self.runs)
-        # The id sorts by time, and what follows it is short enough to type: `resume` takes any unique beginning.
-        folder = Folder(self.runs / f"{now.astimezone(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}")
-        system.make_private_dir(folder.path)
-        system.write_private(folder.path / PLAN, dump_plan(file.plan))
+        # The id sorts by time, and what follows it is short enough to type: `resume` takes any unique beginning or ending.
+        at = now.astimezone(UTC)
+        run = f"{at:%Y%m%d-%H%M%S}{at.microsecond // 1000:03d}-{secrets.token_hex(2)}"
+        partial = system.make_private_dir(self.runs / f".{run}")
+        system.write_private(partial / PLAN, dump_plan(file.plan))
         if snapshot is not None:
-            system.write_private(folder.path / SNAPSHOT, snapshots.dumps(snapshot))
+            system.write_private(partial / SNAPSHOT, snapshots.dumps(snapshot))
+        whole = partial.rename(self.runs / run)
         system.sync_directory(self.runs)
-        return folder
+        return Folder(whole)
 
     def folders(self) -> list[Folder]:
-        """Every run's folder, oldest first."""
+        """Every run's folder, oldest first. A run that ended before its first record did nothing, and is none."""
         if not self.runs.is_dir():
             return []
-        return [Folder(path) for path in sorted(self.runs.iterdir()) if path.is_dir()]
+        found = [Folder(path) for path in sorted(self.runs.iterdir()) if not path.name.startswith(".")]
+        return [folder for folder in found if folder.begun()]
 
     def find(self, text: str) -> Folder:
         """A run by its id, a unique beginning or ending of it, or ``last``. Raises NotFound, Ambiguous naming candidates."""

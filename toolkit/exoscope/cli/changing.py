@@ -1,0 +1,95 @@
+"""What apply, resume, undo, runs and status share on the command line: the desk, the questions, the talk, the answer."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from exoscope.cli import frame
+from exoscope.cli.printing import line, plain
+from exoscope.outcome import Exit, Refused
+
+if TYPE_CHECKING:
+    from exoscope.model import Plan
+    from exoscope.running import Desk, Event, RunAnswer, Store
+
+
+def desk(profile: Path | None, state: Path | None) -> Desk:
+    """The desk of the profile in use. Opens nothing yet."""
+    from exoscope.clock import SystemClock
+    from exoscope.profile import load_profile, state_dir
+    from exoscope.running import Store
+    from exoscope.running.tenancy import desk_for
+
+    loaded = load_profile(profile, os.environ)
+    return desk_for(loaded, Store(state_dir(state, os.environ, loaded)), clock=SystemClock(), progress=talk)
+
+
+def store(profile: Path | None, state: Path | None) -> Store:
+    """Where the runs lie; a profile is not needed for that."""
+    from exoscope.profile import find_profile, load_profile, state_dir
+    from exoscope.running import Store
+
+    loaded = load_profile(profile, os.environ) if find_profile(profile, os.environ) is not None else None
+    return Store(state_dir(state, os.environ, loaded))
+
+
+def talk(event: Event) -> None:
+    """Steps and waits are progress (a terminal only); what a reader must know is said in a pipe too."""
+    if event.kind in ("step", "wait", "evidence"):
+        frame.progress(plain(event.text))
+    elif event.kind == "step-back":
+        frame.say(f"Quickest safe step back: {plain(event.text)}")
+    else:
+        frame.say(plain(event.text))
+
+
+def need_somebody(given: bool, options: str) -> None:
+    """Without a terminal nobody can be asked: one of the options must stand for the answer. Raises UsageError (exit 2)."""
+    if not given and not frame.interactive():
+        raise click.UsageError(f"there is no terminal to ask on: give {options}")
+
+
+def ask(question: str) -> None:
+    """Ask; no is a refusal (exit 4)."""
+    if not click.confirm(plain(question), default=False, err=True):
+        raise Refused("not approved", code="not-approved")
+
+
+def summary(plan: Plan) -> None:
+    """What a plan would do, on stderr, before the question."""
+    frame.say(f"{len(plan.steps)} step(s) in {len(plan.stages)} stage(s), tenant {plain(plan.tenant.domain)}:")
+    for step in plan.steps:
+        frame.say(f"  {step.id} [{step.stage}] {plain(step.title)}")
+    for app in plan.apps:
+        for note in app.notes:
+            frame.say(f"  {plain(app.display_name)}: {plain(note)}")
+
+
+def finish(answer: RunAnswer, *, as_json: bool) -> None:
+    """Print the answer, and end with its exit code."""
+    from exoscope.running import exit_of
+
+    if as_json:
+        frame.answer(answer)
+    else:
+        line(f"Run {answer.run}: {answer.outcome}, {answer.done} of {answer.steps} step(s) done.")
+        line(answer.why)
+        for app in answer.apps:
+            stage = f" in stage {app.stage}" if app.stage else ""
+            code = f" ({app.code})" if app.code else ""
+            ready = f", ready at {app.ready_at}" if app.ready_at else ""
+            line(f"  {app.app_id}: {app.outcome}{code}{stage}{ready}")
+    if answer.outcome == "waiting":
+        when = f" after {answer.ready_at}" if answer.ready_at else ""
+        frame.say(f"Go on{when} with: exoscope resume {answer.run}")
+    elif answer.outcome == "stopped":
+        frame.say(
+            f"The run stays as it is. exoscope resume {answer.run} goes on where that is possible; exoscope undo takes it back."
+        )
+    code = exit_of(answer)
+    if code != Exit.DONE:
+        frame.finish(code)

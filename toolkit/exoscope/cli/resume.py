@@ -1,0 +1,32 @@
+"""``exoscope resume``: go on with a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from exoscope.cli import changing, frame
+
+
+@frame.command("resume", short_help="Go on with a run.")
+@click.argument("run", metavar="RUN")
+@frame.yes_option
+@frame.wait_option
+@frame.profile_option
+@frame.state_option
+@frame.json_option
+def command(run: str, yes: bool, wait: float | None, profile: Path | None, state: Path | None, as_json: bool) -> None:
+    """Go on with a run: after a gate's wait, after Ctrl-C, after a lost session or a killed process.
+
+    RUN is a run's id, a unique beginning or ending of it, or `last`. Nothing that was done is repeated; a step whose outcome is
+    unknown is read first. The plan was approved when the run began: only a terminal is asked again, and not with --yes.
+    """
+    from exoscope import running
+    from exoscope.clock import SystemClock
+
+    desk = changing.desk(profile, state)
+    if not yes and frame.interactive():
+        frame.say(running.status(run, desk.store, SystemClock()).why)
+        changing.ask("Go on?")
+    changing.finish(running.resume(run, desk, wait=wait or 0.0), as_json=as_json)

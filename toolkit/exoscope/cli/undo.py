@@ -1,0 +1,74 @@
+"""``exoscope undo``: take a run back, in the safe order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from exoscope.cli import changing, frame
+from exoscope.cli.printing import plain
+
+if TYPE_CHECKING:
+    from exoscope.model import Addresses, Plan
+
+SHOWN = 20
+
+
+@frame.command("undo", short_help="Take a run back, in the safe order.")
+@click.argument("run", metavar="RUN")
+@click.option("--app", metavar="APP", help="Only this app: appId or display name.")
+@click.option("--to", metavar="STAGE", help="Keep this stage and what came before it.")
+@frame.yes_option
+@frame.wait_option
+@frame.profile_option
+@frame.state_option
+@frame.json_option
+def command(
+    run: str,
+    app: str | None,
+    to: str | None,
+    yes: bool,
+    wait: float | None,
+    profile: Path | None,
+    state: Path | None,
+    as_json: bool,
+) -> None:
+    """Take a run back, in the safe order, as a run of its own that `exoscope resume` continues.
+
+    RUN is a run's id, a unique beginning or ending of it, or `last`. States the reach now and after, names each mailbox that
+    becomes reachable again, and asks. Refuses (exit 4) where somebody else changed an object since.
+    """
+    from exoscope import running
+
+    changing.need_somebody(yes, "--yes")
+    desk = changing.desk(profile, state)
+
+    def approve(plan: Plan) -> None:
+        _opens(plan)
+        if not yes:
+            changing.summary(plan)
+            changing.ask("Take it back?")
+
+    changing.finish(running.undo(run, desk, approve=approve, app=app, to=to, wait=wait or 0.0), as_json=as_json)
+
+
+def _opens(plan: Plan) -> None:
+    for app in plan.apps:
+        for permission, reach in app.permissions.items():
+            name = f"{plain(app.display_name)}, {permission}"
+            frame.say(f"{name}: reaches {_told(reach.before)} now, {_told(reach.after)} after")
+            gained = reach.gained
+            for address in gained.addresses if not gained.all_but else ():
+                frame.say(f"  becomes reachable again: {plain(address)}")
+            if gained.all_but:
+                frame.say(f"  becomes reachable again: {_told(gained)}")
+
+
+def _told(these: Addresses) -> str:
+    names = ", ".join(plain(each) for each in these.addresses[:SHOWN])
+    more = f" and {len(these.addresses) - SHOWN} more" if len(these.addresses) > SHOWN else ""
+    if these.all_but:
+        return f"every mailbox but {names}{more}" if these.addresses else "every mailbox"
+    return f"{len(these.addresses)} mailbox(es)" + (f" ({names}{more})" if these.addresses else "")

@@ -1,0 +1,120 @@
+"""A fresh reading of the tenant against what a plan's answer for an app rests on. Pure.
+
+The steps still to do are simulated over the fresh snapshot. Where the reach that then results differs from the plan's, the scope's
+members moved (the steps cover that: noted), or something else changed (not covered: the app stops).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from exoscope.model import (
+    Addresses,
+    AdministrativeUnitScope,
+    AppPlan,
+    GroupScope,
+    PlanEntry,
+    Snapshot,
+    Step,
+    Unset,
+)
+from exoscope.outcome import ExoscopeError
+from exoscope.planning import effect, states
+from exoscope.reach import Members, Reach
+from exoscope.running.ports import Survey
+
+SHOWN = 5
+
+
+def compare(app: AppPlan, left: Sequence[Step], known: Mapping[str, str], snapshot: Snapshot) -> Survey:
+    """What moved for one app. ``left`` are its steps to do, ``known`` what holes stand for (``<step-1.guid>`` → text).
+
+    Raises Unreadable when what the steps change was not read.
+    """
+    if states.find_app(snapshot, app.app_id) is None:
+        return Survey((), (f"the app {app.display_name} is not in the tenant any more",))
+    now = Reach(snapshot)
+    changed, holes = snapshot, dict(known)
+    for step in left:
+        try:
+            changed, holes = effect.apply_step(changed, step, holes)
+        except LookupError as error:
+            return Survey((), (f"{step.title} has lost what it rests on: {error}",))
+    after = Reach(changed, like=now)
+    addresses = {each.casefold(): each for each in now.mailboxes.addresses()}
+    notes: list[str] = []
+    moved: list[str] = []
+    for permission, planned in app.permissions.items():
+        allowed, unknown = (_folded(each.addresses()) for each in after.sets(app.app_id, permission))
+        wanted = _resolve(planned.after, addresses)
+        doubted = unknown - _resolve(planned.unknown, addresses)
+        expected = _expected(app, permission, now, addresses)
+        joined, left_out = allowed - wanted, wanted - allowed - unknown
+        covered = frozenset() if expected is None else expected
+        outside, lost = joined - covered, left_out & covered if expected is not None else left_out
+        if joined - outside:
+            notes.append(f"{permission}: {_list(joined - outside, addresses)} joined the scope since the plan")
+        if left_out - lost:
+            notes.append(f"{permission}: {_list(left_out - lost, addresses)} left the scope since the plan")
+        if outside:
+            moved.append(f"{permission} would then reach {_list(outside, addresses)}, which the plan does not name")
+        if lost:
+            moved.append(f"{permission} would then not reach {_list(lost, addresses)}")
+        if doubted:
+            moved.append(f"{permission}: whether it would then reach {_list(doubted, addresses)} cannot be told")
+    return Survey(tuple(notes), tuple(moved))
+
+
+def _folded(these: Sequence[str]) -> frozenset[str]:
+    return frozenset(each.casefold() for each in these)
+
+
+def _resolve(these: Addresses, everyone: Mapping[str, str]) -> frozenset[str]:
+    """The named mailboxes that are there now. A mailbox that is gone is out of every reach."""
+    named = _folded(these.addresses)
+    return frozenset(everyone) - named if these.all_but else named & frozenset(everyone)
+
+
+def _expected(app: AppPlan, permission: str, reach: Reach, everyone: Mapping[str, str]) -> frozenset[str] | None:
+    """The intent's scopes for a permission evaluated now; None where that cannot be told, or there is no intent (an undo)."""
+    found: frozenset[str] = frozenset()
+    entries = [entry for entry in app.entries if permission in entry.permissions]
+    for entry in entries:
+        inside = _inside(entry, reach, everyone)
+        if inside is None:
+            return None
+        found |= inside
+    return found if entries else None
+
+
+def _inside(entry: PlanEntry, reach: Reach, everyone: Mapping[str, str]) -> frozenset[str] | None:
+    if entry.scope.kind == "organization" or entry.keeps_consent:
+        return frozenset(everyone)
+    if entry.scope.kind == "mailboxes":
+        return _resolve(entry.expected, everyone)
+    try:
+        members = _members(entry, reach)
+    except ExoscopeError:
+        return None
+    return None if members is None or members.unknown else _folded(members.inside.addresses())
+
+
+def _members(entry: PlanEntry, reach: Reach) -> Members | None:
+    if entry.filter is not None:
+        return reach.scope_members(entry.filter)
+    if entry.group is None:
+        return None
+    if entry.scope.kind == "administrative-unit":
+        return reach.scope_members(AdministrativeUnitScope(entry.group))
+    if entry.scope.kind == "group-scope":
+        return reach.scope_members(GroupScope(entry.group))
+    if isinstance(reach.snapshot.groups, Unset):
+        return None
+    group = states.find_group(reach.snapshot, entry.group)
+    return None if group is None else reach.policy_members(group)
+
+
+def _list(these: frozenset[str], spelled: Mapping[str, str]) -> str:
+    names = sorted((spelled.get(each, each) for each in these), key=str.casefold)
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more

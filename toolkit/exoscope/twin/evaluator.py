@@ -10,7 +10,7 @@ from typing import Literal
 
 from msgspec import UNSET
 
-from exoscope.catalog import EXCHANGE, governed, granted_by, implied_by
+from exoscope.catalog import by_id, governed, granted_by, implied_by
 from exoscope.catalog import permission as known_permission
 from exoscope.model import (
     AccessPolicy,
@@ -26,7 +26,7 @@ from exoscope.model import (
     Snapshot,
 )
 from exoscope.twin.filters import scope_holds
-from exoscope.twin.view import View, fold
+from exoscope.twin.view import View, dn_key, fold
 
 Answer = Literal["allowed", "denied", "unknown"]
 Mechanism = Literal["consent", "rbac", "raop", "none"]
@@ -36,6 +36,9 @@ _PROTOCOLS = frozenset({"imap.accessasapp", "pop.accessasapp", "smtp.sendasapp"}
 # Permissions that let an app act on Exchange itself: findings elsewhere, no reach.
 _NO_REACH = frozenset({"exchange.manageasapp", "mailbox.migration"})
 _SECURITY_GROUP = "mailuniversalsecuritygroup"
+
+
+Held = tuple[str, str, bool]  # resource, permission, and whether it is certain that this is what is held
 
 
 class Outcome(Noun, frozen=True):
@@ -49,7 +52,13 @@ class Outcome(Noun, frozen=True):
 def evaluate(source: Snapshot | View, app: App, permission: str, mailbox: Recipient) -> Answer:
     """Whether a call of ``app`` that needs ``permission`` on ``mailbox`` would be let through, consents as they stand."""
     view = source if isinstance(source, View) else View(source)
-    held = tuple((consent.resource, consent.permission) for consent in app.consents)
+    held = []
+    for consent in app.consents:
+        held.append((consent.resource, consent.permission, True))
+        meant = by_id(consent.resource, consent.app_role_id)
+        if meant is not None and fold(meant.name) != fold(consent.permission):
+            # its name is one permission's, its app role id another's: it may be either
+            held.append((consent.resource, meant.name, False))
     return _union(view, app.object_id, app.app_id, held, permission, mailbox).answer
 
 
@@ -63,14 +72,14 @@ def decide_with_roles(
     mailbox: Recipient,
 ) -> Outcome:
     """The same for a call made with a token: its ``roles`` on ``resource`` stand for the consents."""
-    return _union(view, object_id, app_id, tuple((resource, role) for role in roles), permission, mailbox)
+    return _union(view, object_id, app_id, [(resource, role, True) for role in roles], permission, mailbox)
 
 
 def _union(
     view: View,
     object_id: str,
     app_id: str,
-    held: tuple[tuple[str, str], ...],
+    held: list[Held],
     permission: str,
     mailbox: Recipient,
 ) -> Outcome:
@@ -96,18 +105,20 @@ def _by_consent(
     view: View,
     object_id: str,
     app_id: str,
-    held: tuple[tuple[str, str], ...],
+    held: list[Held],
     permission: str,
     mailbox: Recipient,
 ) -> list[Outcome]:
     wanted = {fold(name) for name in implied_by(permission)}
     outcomes = []
-    for resource, name in held:
+    needed = known_permission(permission)
+    for resource, name, certain in held:
         if fold(name) not in wanted or fold(name) in _NO_REACH:
             continue
-        meant = known_permission(name, resource)
-        needed = known_permission(permission)
-        if meant is None or needed is None or fold(meant.resource) != fold(_home(name)):
+        if needed is None:
+            outcomes.append(Outcome("unknown", f"the catalogue does not know {permission}"))
+            continue
+        if fold(resource) != fold(needed.resource):
             continue  # the same name on the legacy Exchange resource is another permission
         if fold(name) in _PROTOCOLS:
             outcomes.append(Outcome("unknown", f"{name} reaches mailboxes by mailbox permissions, which are not known"))
@@ -115,16 +126,12 @@ def _by_consent(
         outcome = Outcome("allowed", f"consent {name}", "consent")
         if governed(name, resource):
             outcome = _policies(view, app_id, name, mailbox)
+        if outcome.answer == "allowed" and not certain:
+            outcome = Outcome("unknown", f"a consent's name and its app role id differ: it may be {name}")
         if outcome.answer == "allowed" and (doubt := _enforcement(view, object_id)):
             outcome = Outcome("unknown", doubt)
         outcomes.append(outcome)
     return outcomes
-
-
-def _home(name: str) -> str:
-    """The resource on which the permission of this name is the one meant: Graph where Graph has it."""
-    meant = known_permission(name)
-    return meant.resource if meant is not None else EXCHANGE
 
 
 def _enforcement(view: View, object_id: str) -> str | None:
@@ -172,43 +179,41 @@ def policy_answer(view: View, app_id: str, mailbox: Recipient) -> Outcome:
 
 
 def _matches(view: View, policy: AccessPolicy, mailbox: Recipient) -> bool | None:
-    if not policy.valid or view.snapshot.groups is UNSET:
+    if not policy.valid:
         return None
-    key = fold(policy.scope.object_id)
-    if mailbox.external_directory_object_id is not None and key == fold(mailbox.external_directory_object_id):
-        return True
-    if key == fold(mailbox.guid):
-        return True
     groups = view.groups_by_id(policy.scope.object_id)
     if groups:
-        answers = [_inside(view, group, mailbox, set()) for group in groups]
-        return True if True in answers else None if None in answers else False
-    if view.recipient_by_directory_id(policy.scope.object_id) or view.recipient(policy.scope.object_id):
-        return False  # another mailbox or mail user
+        return _inside(view, groups[0], mailbox)
+    named = view.recipient_by_directory_id(policy.scope.object_id) or view.recipient(policy.scope.object_id)
+    if named:
+        guids = [each.guid for each in named] if isinstance(named, tuple) else [named.guid]
+        return fold(mailbox.guid) in map(fold, guids)
     return None
 
 
-def _inside(view: View, group: Group, mailbox: Recipient, seen: set[str]) -> bool | None:
+def _inside(view: View, top: Group, mailbox: Recipient) -> bool | None:
     """Direct members, and those of nested mail-enabled security groups; through any other nested group it is unknown."""
-    if fold(group.guid) in seen:
-        return False
-    seen.add(fold(group.guid))
-    if group.members is None:
-        return None
-    if fold(mailbox.guid) in map(fold, group.members):
-        return True
     answer: bool | None = False
-    for member in group.members:
-        for nested in view.groups_by_id(member):
-            if fold(nested.guid) != fold(member):
-                continue
-            below = _inside(view, nested, mailbox, seen)
-            if fold(nested.recipient_type_details) != _SECURITY_GROUP and below is True:
-                below = None
-            if below is True:
+    seen: set[tuple[str, bool]] = set()
+    open_groups = [(top, True)]
+    while open_groups:
+        group, counts = open_groups.pop()
+        if (fold(group.guid), counts) in seen:
+            continue
+        seen.add((fold(group.guid), counts))
+        if group.members is None:
+            answer = None
+            continue
+        if fold(mailbox.guid) in map(fold, group.members):
+            if counts:
                 return True
-            if below is None:
-                answer = None
+            answer = None
+        open_groups += [
+            (nested, counts and fold(nested.recipient_type_details) == _SECURITY_GROUP)
+            for member in group.members
+            for nested in view.groups_by_id(member)
+            if fold(nested.guid) == fold(member)
+        ]
     return answer
 
 
@@ -268,7 +273,10 @@ def in_scope(view: View, assignment: RoleAssignment, mailbox: Recipient) -> bool
         if found is None:
             return None
         inside = scope_holds(view, found.recipient_filter, mailbox)
-        return None if found.recipient_root and inside else inside
+        if found.recipient_root and inside is not False:
+            below = _below(mailbox.distinguished_name, found.recipient_root)
+            return False if below is False else None if None in (below, inside) else True
+        return inside
     if isinstance(scope, AdministrativeUnitScope):
         unit = view.unit(scope.id)
         if unit is None:
@@ -281,3 +289,11 @@ def in_scope(view: View, assignment: RoleAssignment, mailbox: Recipient) -> bool
         return None
     answers = [None if g.members is None else fold(mailbox.guid) in map(fold, g.members) for g in groups]
     return True if True in answers else None if None in answers else False
+
+
+def _below(dn: str, root: str) -> bool | None:
+    """Whether an object is the root or lies below it; None where either is no DN."""
+    mine, above = dn_key(dn), dn_key(root)
+    if mine is None or above is None:
+        return None
+    return mine[len(mine) - len(above) :] == above if len(mine) >= len(above) else False

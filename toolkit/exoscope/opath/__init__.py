@@ -6,14 +6,14 @@ Evaluation is three-valued, and what no document settles is unknown: see `evalua
 
 from __future__ import annotations
 
-from .building import member_of, not_member_of
-from .comparing import UNREAD, Partial, Unread, Value, all_of, any_of, compare, found_in, negated, reads
-from .dn import dn_under, normal_dn
-from .evaluating import atoms, dns, evaluate, flags, fold, is_mixed, properties, readings, scope_problem
-from .nodes import And, Compare, Filter, Mixed, Not, OpathError, Operator, Or
-from .parser import MAX_DEPTH, parse
-from .sameness import same
-from .table import Property, lookup, spelling
+from exoscope.opath.building import member_of, not_member_of
+from exoscope.opath.comparing import UNREAD, Partial, Unread, Value, all_of, any_of, compare, found_in, negated, reads
+from exoscope.opath.dn import dn_under, normal_dn
+from exoscope.opath.evaluating import atoms, dns, evaluate, flags, fold, is_mixed, properties, readings, scope_problem
+from exoscope.opath.nodes import And, Compare, Filter, Mixed, Not, OpathError, Operator, Or
+from exoscope.opath.parser import MAX_DEPTH, parse
+from exoscope.opath.sameness import same
+from exoscope.opath.table import Property, lookup, spelling
 
 __all__ = [
     "MAX_DEPTH",

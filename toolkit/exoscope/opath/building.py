@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .dn import normal_dn
-from .nodes import Compare, Filter, Not, Or
+from exoscope.opath.dn import normal_dn
+from exoscope.opath.nodes import Compare, Filter, Not, Or
 
 
 def member_of(*dns: str) -> Filter:

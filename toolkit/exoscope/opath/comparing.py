@@ -9,8 +9,8 @@ from typing import Final
 
 import msgspec
 
-from .dn import normal_dn
-from .meaning import (
+from exoscope.opath.dn import normal_dn
+from exoscope.opath.meaning import (
     ADDRESSES,
     COUNTRIES,
     Blank,
@@ -29,9 +29,9 @@ from .meaning import (
     number,
     text_key,
 )
-from .moments import moments, order, span
-from .nodes import Compare
-from .table import Property, lookup
+from exoscope.opath.moments import moments, order, span
+from exoscope.opath.nodes import Compare
+from exoscope.opath.table import Property, lookup
 
 
 class Unread(enum.Enum):

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import TypeVar
 
-from .comparing import UNREAD, Value, all_of, any_of, found_in, negated, reads
-from .dn import normal_dn
-from .meaning import Never, Unclear, has_wildcard, meaning
-from .nodes import And, Compare, Filter, Mixed, Not, Or
-from .table import lookup, spelling
+from exoscope.opath.comparing import UNREAD, Value, all_of, any_of, found_in, negated, reads
+from exoscope.opath.dn import normal_dn
+from exoscope.opath.meaning import Never, Unclear, has_wildcard, meaning
+from exoscope.opath.nodes import And, Compare, Filter, Mixed, Not, Or
+from exoscope.opath.table import lookup, spelling
 
 T = TypeVar("T")
 

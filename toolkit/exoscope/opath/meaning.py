@@ -13,16 +13,18 @@ from functools import lru_cache
 
 import msgspec
 
-from .dn import normal_dn
-from .moments import Moment, moments, span
-from .nodes import Compare, Operator
-from .table import Property, lookup
+from exoscope.opath.dn import normal_dn
+from exoscope.opath.moments import Moment, moments, span
+from exoscope.opath.nodes import Compare, Operator
+from exoscope.opath.table import Property, lookup
 
 Key = str | int | bool | tuple[str, ...]
 # Addresses: the documentation's own examples write them with `smtp:` and without.
 ADDRESSES = frozenset({"EmailAddresses", "ExternalEmailAddress", "ForwardingSmtpAddress", "PrimarySmtpAddress"})
 # Accept a two-letter code or a name, and nothing says which of the two a comparison sees.
 COUNTRIES = frozenset({"CountryOrRegion", "UsageLocation"})
+# A plan's named hole, '<step-3.distinguished_name>': no DN yet, but not "matches nothing" either
+_HOLE = re.compile(r"<[^<>]+>\Z")
 _FLAG = re.compile(r"[A-Za-z][A-Za-z0-9]*\Z")
 
 
@@ -160,6 +162,8 @@ def _like(known: Property, value: str) -> Meaning:
 def _equals(known: Property, value: str | int | bool) -> Meaning:
     kind = known.kind
     if kind == "dn":
+        if isinstance(value, str) and _HOLE.match(value):
+            return Unclear("a name that an earlier step yields is not filled in yet")
         key = normal_dn(value) if isinstance(value, str) else None
         return Equals(key) if key is not None else Never()
     if kind == "boolean":

@@ -18,8 +18,8 @@ from typing import Literal
 
 import msgspec
 
-from ..outcome import BadInput
-from .table import spelling
+from exoscope.opath.table import spelling
+from exoscope.outcome import BadInput
 
 Join = Literal["and", "or"]
 Operator = Literal["eq", "ne", "lt", "gt", "le", "ge", "like", "notlike"]

@@ -12,8 +12,8 @@ from typing import NoReturn, cast
 
 import msgspec
 
-from .nodes import INT64, OPERATORS, And, Compare, Filter, Join, Mixed, Not, OpathError, Or, value_problem
-from .table import spelling
+from exoscope.opath.nodes import INT64, OPERATORS, And, Compare, Filter, Join, Mixed, Not, OpathError, Or, value_problem
+from exoscope.opath.table import spelling
 
 # Levels of -and, -or and -not in one another once redundant parentheses are gone; what walks a filter may recurse this deep.
 MAX_DEPTH = 100

@@ -12,10 +12,10 @@ from itertools import product
 
 import msgspec
 
-from .bdd import FALSE, TRUE, Bdd, TooLarge
-from .comparing import is_code
-from .evaluating import atoms, is_mixed, reading, scope_problem
-from .meaning import (
+from exoscope.opath.bdd import FALSE, TRUE, Bdd, TooLarge
+from exoscope.opath.comparing import is_code
+from exoscope.opath.evaluating import atoms, is_mixed, reading, scope_problem
+from exoscope.opath.meaning import (
     ADDRESSES,
     COUNTRIES,
     Blank,
@@ -30,9 +30,9 @@ from .meaning import (
     negative,
     text_key,
 )
-from .nodes import And, Compare, Filter, Mixed, Not, Or
-from .table import Property, lookup, spelling
-from .worlds import MANDATORY, cells, implies, scale
+from exoscope.opath.nodes import And, Compare, Filter, Mixed, Not, Or
+from exoscope.opath.table import Property, lookup, spelling
+from exoscope.opath.worlds import MANDATORY, cells, implies, scale
 
 BOUND = 200_000
 _JOINS_READ_LEFT = (

@@ -11,9 +11,9 @@ from itertools import product
 
 import msgspec
 
-from .comparing import fits
-from .meaning import Blank, Equals, Like, Meaning, Order
-from .table import Property
+from exoscope.opath.comparing import fits
+from exoscope.opath.meaning import Blank, Equals, Like, Meaning, Order
+from exoscope.opath.table import Property
 
 # A recipient always has these: filters that differ only for a blank one do not differ in any tenant
 MANDATORY = frozenset({"DistinguishedName", "Guid", "Id", "Name", "RecipientType", "RecipientTypeDetails"})

@@ -39,9 +39,9 @@ function global:ConvertTo-ExoscopeBatch {
                 if ([double]::IsNaN($value) -or [double]::IsInfinity($value)) { return "$value" }
                 return [double] $value
             }
-            return $value.ToString()
+            return "$value"
         }
-        $rows = New-Object 'System.Collections.Generic.List[object]'
+        $rows = [System.Collections.Generic.List[object]]::new()
     }
     process {
         if ($null -eq $InputObject) { return }
@@ -49,7 +49,7 @@ function global:ConvertTo-ExoscopeBatch {
         foreach ($property in $InputObject.PSObject.Properties) {
             $value = $property.Value
             if ($value -is [System.Collections.IEnumerable] -and $value -isnot [string] -and $value -isnot [System.Collections.IDictionary]) {
-                $list = New-Object 'System.Collections.Generic.List[object]'
+                $list = [System.Collections.Generic.List[object]]::new()
                 foreach ($element in $value) {
                     if ($null -ne $element) { $list.Add([string] (& $plain $element)) }
                 }

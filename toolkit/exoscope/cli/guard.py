@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def command(files: tuple[Path, ...], as_json: bool) -> None:
         result = _read(content)
         refused |= "refused" in result
         if as_json:
-            frame.answer({"file": str(path), **result})
+            frame.answer({"file": os.fsencode(path).decode("utf-8", "replace"), **result})
         else:
             _print(path, result)
     if refused:
@@ -69,5 +70,6 @@ def _print(path: Path, result: dict[str, Any]) -> None:
 def _shown(value: Any) -> str:
     import json
 
-    # As JSON, so that newlines and control characters in a value cannot draw lines of their own on a terminal.
-    return json.dumps(value, ensure_ascii=True)
+    # As JSON, and what cannot be seen by code point: a value must not draw lines of its own on a terminal.
+    text = json.dumps(value, ensure_ascii=False)
+    return "".join(each if each.isprintable() else f"\\u{ord(each):04x}" for each in text)

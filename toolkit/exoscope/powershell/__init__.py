@@ -21,7 +21,7 @@ from exoscope.powershell.preludes import (
     prelude,
     preludes,
 )
-from exoscope.powershell.templates import (
+from exoscope.powershell.rendering import (
     TemplateError,
     cmdlet_names,
     render,

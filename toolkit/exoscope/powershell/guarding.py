@@ -9,7 +9,7 @@ import msgspec
 from exoscope.outcome import GuardRefused
 from exoscope.powershell.literals import LiteralError, Value
 from exoscope.powershell.operations import Operation, Pipeline, read
-from exoscope.powershell.templates import render
+from exoscope.powershell.rendering import render
 
 
 class Script(msgspec.Struct, frozen=True):

@@ -4,9 +4,8 @@ Holes are filled in values, never in the text of a script, and in one pass, so t
 searched for holes. A hole stands in one of two contexts, and each has its own rule:
 
 - the hole is the whole value: the text takes its place unchanged;
-- the hole stands inside a quoted text of an OPATH filter (``MemberOfGroup -eq '<step-1.distinguished_name>'``): each
-``'`` of
-  the text is doubled, as OPATH wants it. Double-quoted filter texts and places outside a quoted text are refused.
+- the hole stands inside a quoted text of an OPATH filter, as in ``MemberOfGroup -eq '<step-1.distinguished_name>'``:
+  each ``'`` of the text is doubled, as OPATH wants it. Double-quoted texts and places outside a text are refused.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import re
 import msgspec
 
 from exoscope.powershell.characters import forbidden_at
-from exoscope.powershell.templates import TemplateError, template_dir
+from exoscope.powershell.rendering import TemplateError, template_dir
 
 CONNECT = "session/connect"
 BATCH = "ConvertTo-ExoscopeBatch"

@@ -275,7 +275,7 @@ class Reader:
             elif self.peek() and self.peek() in NEWLINES + ";":
                 self.at += 1
                 self.skip(newlines=True)
-            elif self.peek() != ")":
+            elif self.peek() and self.peek() != ")":
                 self.refuse("a list holds literals and commas only")
         self.at += 1
         return tuple(values)
@@ -306,7 +306,7 @@ class Reader:
             if self.peek() and self.peek() in NEWLINES + ";":
                 self.at += 1
                 self.skip(newlines=True)
-            elif self.peek() != "}":
+            elif self.peek() and self.peek() != "}":
                 self.refuse("entries of a hashtable are parted by ; or a new line")
         self.at += 1
         return entries

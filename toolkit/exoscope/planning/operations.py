@@ -208,7 +208,7 @@ def _group(key: Mapping[str, str], before: State, after: State, context: Context
     if after is None:
         return Operation(f"Remove managed group {name}", (_GROUPS,), "groups/remove_group", {"group": context.identity})
     return Operation(
-        f"Hide managed group {name} from address lists",
+        f"{'Hide' if after['hidden'] else 'Show'} managed group {name} {'from' if after['hidden'] else 'in'} address lists",
         (_GROUP_SETTINGS,),
         "groups/set_group",
         {

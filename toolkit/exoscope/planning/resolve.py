@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from exoscope import opath
 from exoscope.catalog import Permission, governed, permission, role_for
-from exoscope.model import AdministrativeUnit, App, Group, GroupScope, IntentEntry, Recipient, Snapshot
+from exoscope.model import AdministrativeUnit, App, Group, IntentEntry, Recipient, Snapshot
 from exoscope.outcome import Ambiguous, BadInput
 from exoscope.planning.drafts import Denied, Wanted, listing
 from exoscope.planning.states import fold, group_ids, listed
@@ -271,11 +271,6 @@ def _through(world: World, group: Group, seen: set[object]) -> Mailboxes:
                 seen.add(fold(inner.guid))
                 waiting.append(inner)
     return found
-
-
-def scope_of_group(group: Group) -> GroupScope:
-    """The recipient-group scope of a group."""
-    return GroupScope(group.guid)
 
 
 def _check_prove(world: World, entry: IntentEntry, expected: Mailboxes) -> None:

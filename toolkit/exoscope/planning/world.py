@@ -34,6 +34,13 @@ class World:
         self._reach: Reach = Reach(snapshot, like=None if like is None else like._reach)
         self._by_guid: dict[str, Recipient] | None = None if like is None else like._by_guid
 
+    @classmethod
+    def over(cls, reach: Reach) -> World:
+        """The world of a reach that is there already; their sets compare."""
+        world = cls.__new__(cls)
+        world.snapshot, world._reach, world._by_guid = reach.snapshot, reach, None
+        return world
+
     def after(self, snapshot: Snapshot) -> World:
         """The world of a snapshot made from this one's."""
         return World(snapshot, like=self)

@@ -1,0 +1,127 @@
+"""The answer of ``exoscope plan --json``: its shape is a contract that others script against."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from exoscope.model import Addresses, AppPlan, Noun, Plan, Request, Step, WaitKind
+from exoscope.outcome import Refusal
+from exoscope.planning.timing import WAITS, schedule
+
+
+class PermissionAnswer(Noun, frozen=True):
+    """Reach of one permission before and after: primary addresses, sorted without case."""
+
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+    gained: tuple[str, ...]
+    lost: tuple[str, ...]
+    unknown: tuple[str, ...]
+
+
+class AppAnswer(Noun, frozen=True):
+    """What the plan comes to for one app."""
+
+    app_id: str
+    scoped: bool
+    not_scoped_because: tuple[str, ...]
+    permissions: dict[str, PermissionAnswer]
+    display_name: str
+    tenant_wide: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+class StageAnswer(Noun, frozen=True):
+    """A stage with the longest wait of its gates and the earliest time, in seconds after apply's start, it can be through."""
+
+    id: str
+    waits: tuple[WaitKind, ...]
+    ready_after: float
+    earliest: float
+    title: str
+
+
+class StepAnswer(Noun, frozen=True):
+    """A step as a reader needs it: exactly one of ``script`` and ``request`` is set."""
+
+    id: str
+    stage: str
+    title: str
+    kind: Literal["exchange", "graph"]
+    needs: tuple[str, ...]
+    script: str | None
+    request: Request | None
+
+
+class PlanAnswer(Noun, frozen=True):
+    """The whole answer. ``hash`` is null when every app is refused: there is no plan then, and no file."""
+
+    hash: str | None
+    apps: tuple[AppAnswer, ...]
+    stages: tuple[StageAnswer, ...]
+    steps: tuple[StepAnswer, ...]
+    refusals: tuple[Refusal, ...]
+
+
+def plan_answer(
+    plan: Plan,
+    hash: str,
+    mailboxes: tuple[str, ...],
+    waits: Mapping[WaitKind, float] = WAITS,
+    *,
+    lengthen: bool = True,
+) -> PlanAnswer:
+    """The answer for a plan. ``mailboxes`` are all primary addresses of the tenant, which "all but" is taken from."""
+    times = {time.stage: time for time in schedule(plan, waits, lengthen=lengthen)}
+    return PlanAnswer(
+        hash=hash,
+        apps=tuple(_app(app, mailboxes) for app in plan.apps),
+        stages=tuple(
+            StageAnswer(
+                id=stage.id,
+                waits=tuple(dict.fromkeys(kind for gate in stage.gates for kind in gate.waits)),
+                ready_after=times[stage.id].ready_after,
+                earliest=times[stage.id].earliest,
+                title=stage.title,
+            )
+            for stage in plan.stages
+        ),
+        steps=tuple(step_answer(step) for step in plan.steps),
+        refusals=plan.refusals,
+    )
+
+
+def refused_answer(refusals: tuple[Refusal, ...]) -> PlanAnswer:
+    """The answer where every app is refused."""
+    return PlanAnswer(None, (), (), (), refusals)
+
+
+def step_answer(step: Step) -> StepAnswer:
+    """One step of the answer."""
+    return StepAnswer(step.id, step.stage, step.title, step.kind, step.needs, step.script, step.request)
+
+
+def addresses_of(these: Addresses, mailboxes: tuple[str, ...]) -> tuple[str, ...]:
+    """A plan's set as a list of addresses."""
+    if not these.all_but:
+        return these.addresses
+    out = {address.casefold() for address in these.addresses}
+    return tuple(address for address in mailboxes if address.casefold() not in out)
+
+
+def _app(app: AppPlan, mailboxes: tuple[str, ...]) -> AppAnswer:
+    return AppAnswer(
+        app_id=app.app_id,
+        scoped=app.scoped,
+        not_scoped_because=app.not_scoped_because,
+        permissions={
+            name: PermissionAnswer(
+                *(addresses_of(getattr(reach, part), mailboxes) for part in PermissionAnswer.__struct_fields__)
+            )
+            for name, reach in app.permissions.items()
+        },
+        display_name=app.display_name,
+        tenant_wide=app.tenant_wide,
+        notes=app.notes,
+    )

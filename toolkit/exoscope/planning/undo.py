@@ -1,0 +1,275 @@
+"""From what a run has done to the plan that takes it back: the reverse transitions, in an order that is safe at every moment.
+
+Two directions (DESIGN, invariant 3). What replaced a consent by something narrower: the consents come back first (``restore``),
+and the narrow access goes (``withdraw``) when tokens without them have ended. What restricted a consent: the consents that
+the run made go first (``revoke``), and the restriction (``reopen``) when tokens with them have ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msgspec import field
+
+from exoscope.model import (
+    App,
+    AppPlan,
+    Gate,
+    Noun,
+    Plan,
+    Snapshot,
+    State,
+    Step,
+    Target,
+)
+from exoscope.outcome import NotFound, Refused
+from exoscope.planning import moments
+from exoscope.planning.drafts import Change, Draft, StageId, listing
+from exoscope.planning.effect import apply_steps
+from exoscope.planning.hashing import content_hash
+from exoscope.planning.operations import Context as OperationContext
+from exoscope.planning.operations import NoOperation, operation
+from exoscope.planning.references import references
+from exoscope.planning.stages import assemble
+from exoscope.planning.states import (
+    agrees,
+    find_app,
+    find_group_named,
+    find_policy,
+    fold,
+    key_of,
+    shown,
+    told,
+)
+from exoscope.planning.telling import reach_change
+from exoscope.planning.tokens import token_minutes
+from exoscope.planning.world import World
+from exoscope.powershell import fill
+
+_BACK: dict[str, StageId] = {"cutover": "restore", "grant": "withdraw", "consent": "revoke", "restrict": "reopen"}
+
+
+class DoneStep(Noun, frozen=True):
+    """What a run's journal says of one landed step: the object as read before and after it, and what it yielded."""
+
+    step_id: str
+    observed_before: State
+    observed_after: State
+    yields: dict[str, Any] = field(default_factory=dict)
+
+
+class _Chain(Noun, frozen=True):
+    """All that a run did to one object: from ``first`` to ``last``."""
+
+    target: Target
+    stage: StageId
+    app_id: str
+    first: State
+    last: State
+
+
+def undo_plan(
+    plan: Plan, done: Sequence[DoneStep], snapshot_now: Snapshot, *, app: str | None = None, to: str | None = None
+) -> Plan:
+    """The plan that takes a run of ``plan`` back, over the tenant as it reads now.
+
+    ``app``: only this one (appId, object id or display name). ``to``: keep this stage and those before it. What the run found
+    already so is left as it is; so is the organisation's customisation, which Exchange does not take back.
+    Raises NotFound (no such app or stage in the plan), Refused ``changed-since`` where somebody else changed an object since,
+    ``referred-to`` where something the run did not make uses what would go, ``undo-of-undo``, ``unproven``.
+    """
+    if plan.purpose == "undo":
+        raise Refused("An undo is not undone.", code="undo-of-undo", next="Plan the intent again instead.")
+    chosen = _chosen(plan, app)
+    kept = _kept(plan, to)
+    world = World(snapshot_now)
+    chains = _chains(plan, done, {each.app_id.casefold() for each in chosen}, kept)
+    drafts = [_draft(snapshot_now, each, [c for c in chains if fold(c.app_id) == fold(each.app_id)]) for each in chosen]
+    stages, steps = assemble(drafts)
+    end = apply_steps(snapshot_now, steps)
+    after = world.after(end)
+    _check_references(snapshot_now, end, steps)
+    undo = Plan(
+        purpose="undo",
+        tenant=plan.tenant,
+        snapshot_hash=content_hash(snapshot_now),
+        apps=tuple(
+            _app_plan(world, after, each, draft) for each, draft in zip(chosen, drafts, strict=True) if draft.changes
+        ),
+        stages=stages,
+        steps=steps,
+        of_run=plan.of_run,
+    )
+    for draft in drafts:
+        broken = moments.violations(world, undo, draft.app, {}, after)
+        if broken:
+            raise Refused(f"No safe way back is known: {'; '.join(broken[:3])}", code="unproven")
+    return undo
+
+
+def _chosen(plan: Plan, app: str | None) -> list[AppPlan]:
+    if app is None:
+        return list(plan.apps)
+    found = [each for each in plan.apps if fold(app) in map(fold, (each.app_id, each.object_id, each.display_name))]
+    if len(found) != 1:
+        names = listing(f"{each.display_name} ({each.app_id})" for each in plan.apps)
+        raise NotFound(f"the run has no one app {app!r}; it has {names}")
+    return found
+
+
+def _kept(plan: Plan, to: str | None) -> frozenset[str]:
+    """The stages that stay."""
+    ids = [stage.id for stage in plan.stages]
+    if to is None:
+        return frozenset()
+    if to not in ids:
+        raise NotFound(f"the run has no stage {to!r}; it has {', '.join(ids)}")
+    return frozenset(ids[: ids.index(to) + 1])
+
+
+def _chains(plan: Plan, done: Sequence[DoneStep], apps: set[str], kept: frozenset[str]) -> list[_Chain]:
+    """What the run changed, object by object, in the order in which it first touched them."""
+    landed = {each.step_id: each for each in done}
+    known = {
+        f"<{each.step_id}.{name}>": value
+        for each in done
+        for name, value in each.yields.items()
+        if isinstance(value, str)
+    }
+    found: dict[object, _Chain] = {}
+    for step in plan.steps:
+        report = landed.get(step.id)
+        back = _BACK.get(step.stage)
+        if report is None or back is None or step.app_id is None or step.app_id.casefold() not in apps:
+            continue
+        if step.stage in kept:
+            continue
+        target = _filled(step, known)
+        before = found.get(key_of(target))
+        first = report.observed_before if before is None else before.first
+        found[key_of(target)] = _Chain(target, back, step.app_id, first, report.observed_after)
+    return [
+        each
+        for each in found.values()
+        if each.first != each.last and agrees(each.target.kind, each.last, each.first) is not True
+    ]
+
+
+def _filled(step: Step, known: Mapping[str, str]) -> Target:
+    return Target(step.target.kind, {name: str(value) for name, value in fill(step.target.key, known).items()})
+
+
+# -- one app --------------------------------------------------------------------------------------------------------------
+
+
+def _draft(snapshot: Snapshot, planned: AppPlan, chains: Sequence[_Chain]) -> Draft:
+    app = find_app(snapshot, planned.app_id)
+    if app is None:
+        raise Refused(f"The app {planned.display_name} is not in the tenant any more.", code="changed-since")
+    changes: list[Change] = []
+    notes: list[str] = []
+    # Backwards, but for managed groups: what refers to an object goes before it, and comes after it.
+    for chain in reversed(chains):
+        present = shown(snapshot, chain.target)
+        if agrees(chain.target.kind, present, chain.first) is True:
+            notes.append(f"Already as before the run: {told(chain.target)}.")
+            continue
+        answer = agrees(chain.target.kind, present, chain.last)
+        if answer is False or (answer is None and chain.target.kind != "group"):
+            raise Refused(
+                f"Somebody else changed this since the run: {told(chain.target)}.",
+                code="changed-since",
+                next="Look at it, and take back by hand what is still wanted back; or plan again.",
+            )
+        changes += _reverse(snapshot, app, chain)
+    return Draft(
+        app=app,
+        wanted=(),
+        changes=tuple(changes),
+        gates=_gates(app, planned, changes),
+        token_wait=planned.token_wait,
+        notes=tuple(notes),
+    )
+
+
+def _reverse(snapshot: Snapshot, app: App, chain: _Chain) -> list[Change]:
+    """The transition back; where there is none in one step (a scope back to the whole organisation), away and made anew."""
+    identity = _identity(snapshot, app, chain.target)
+    whole = Change(chain.stage, chain.target, chain.last, chain.first, identity)
+    try:
+        operation(chain.target, chain.last, chain.first, OperationContext("step-1", app, identity))
+    except NoOperation:
+        if chain.target.kind != "role_assignment":
+            raise Refused(f"There is no way back for {told(chain.target)}.", code="no-way-back") from None
+        away = Change(chain.stage, chain.target, chain.last, None, identity)
+        return [away, Change(chain.stage, chain.target, None, chain.first, identity)]
+    return [whole]
+
+
+def _identity(snapshot: Snapshot, app: App, target: Target) -> str | None:
+    if target.kind == "group":
+        group = find_group_named(snapshot, target.key["name"])
+        return None if group is None else group.guid
+    if target.kind == "access_policy":
+        policy = find_policy(snapshot, target.key)
+        return None if policy is None else policy.identity
+    if target.kind == "consent":
+        place = (fold(target.key["resource"]), fold(target.key["app_role_id"]))
+        return next((c.id for c in app.consents if (fold(c.resource), fold(c.app_role_id)) == place), None)
+    return None
+
+
+def _gates(app: App, planned: AppPlan, changes: Sequence[Change]) -> dict[StageId, Gate]:
+    """What must end before the next stage may remove what an older token still needs, or what still holds one back."""
+    gates: dict[StageId, Gate] = {}
+    minutes = token_minutes(app, planned.token_wait)
+    for first, then in (("restore", "withdraw"), ("revoke", "reopen")):
+        consents = any(each.stage == first and each.target.kind == "consent" for each in changes)
+        rest = any(each.stage == then and each.target.kind not in ("consent", "request") for each in changes)
+        if consents and rest:
+            stage: StageId = "restore" if first == "restore" else "revoke"
+            gates[stage] = Gate(app.app_id, ("cache", planned.token_wait), (), minutes)
+    return gates
+
+
+def _app_plan(world: World, after: World, planned: AppPlan, draft: Draft) -> AppPlan:
+    permissions = {name: reach_change(world, after, draft.app, name) for name in planned.permissions}
+    notes = list(draft.notes)
+    for name, change in permissions.items():
+        reach = after.reach(find_app(after.snapshot, draft.app.app_id) or draft.app, name)
+        gained = reach.inside - world.reach(draft.app, name).inside
+        if change.gained.addresses or change.gained.all_but:
+            notes.append(f"{len(gained)} mailboxes become reachable again with {name}: {', '.join(gained.addresses())}")
+    if any(each.target.kind == "consent" for each in draft.changes):
+        notes.append("Tokens that the app has when a consent changes go on acting as before until they end.")
+    return AppPlan(
+        app_id=planned.app_id,
+        object_id=planned.object_id,
+        display_name=planned.display_name,
+        scoped=False,
+        not_scoped_because=("undone",),
+        entries=(),
+        permissions=permissions,
+        token_wait=planned.token_wait,
+        also_holds=planned.also_holds,
+        tenant_wide=planned.tenant_wide,
+        notes=tuple(dict.fromkeys(notes)),
+    )
+
+
+# -- what may not go ------------------------------------------------------------------------------------------------------
+
+
+def _check_references(now: Snapshot, end: Snapshot, steps: Sequence[Step]) -> None:
+    """Nothing that stays may refer to a pointer, scope or group that goes. Raises Refused ``referred-to``."""
+    for step in steps:
+        if step.after is not None or step.target.kind not in ("pointer", "management_scope", "group"):
+            continue
+        users = references(now, end, step.target)
+        if users:
+            raise Refused(
+                f"The run did not make {listing(users)}, which refers to the {told(step.target)}.",
+                code="referred-to",
+                next="Remove that first, or keep what it refers to (undo --to).",
+            )

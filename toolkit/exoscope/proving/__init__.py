@@ -1,0 +1,23 @@
+"""Verdicts from the witnesses: predicted reach, Exchange itself, and Graph as the app."""
+
+from __future__ import annotations
+
+from exoscope.proving.claims import AppClaim, Claim, of_intent, of_plan
+from exoscope.proving.whole import LOUD, Estimate, History, Options, choose, estimate, prove, prove_app
+from exoscope.proving.witnesses import Sources
+
+__all__ = [
+    "LOUD",
+    "AppClaim",
+    "Claim",
+    "Estimate",
+    "History",
+    "Options",
+    "Sources",
+    "choose",
+    "estimate",
+    "of_intent",
+    "of_plan",
+    "prove",
+    "prove_app",
+]

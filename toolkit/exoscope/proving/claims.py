@@ -1,0 +1,272 @@
+"""What is claimed, over a fresh snapshot: per app and permission the mailboxes that must be reached, and no others. Pure.
+
+The expectation is the intent's scope evaluated now (a list stays the list): who joined or left since the plan is *moved*,
+not a violation. Members that cannot be told make the expectation unknown, and the claim with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from exoscope import catalog, opath
+from exoscope.catalog import Permission
+from exoscope.model import (
+    Addresses,
+    AdministrativeUnitScope,
+    App,
+    AppPlan,
+    Group,
+    GroupScope,
+    Intent,
+    IntentEntry,
+    IntentScope,
+    Mechanism,
+    Moved,
+    Noun,
+    PlanEntry,
+    Prove,
+    Snapshot,
+    WaitKind,
+)
+from exoscope.outcome import BadInput
+from exoscope.planning.drafts import Denied, Wanted
+from exoscope.planning.resolve import find_group
+from exoscope.planning.scoped import not_scoped_because
+from exoscope.planning.states import find_group as group_of_id
+from exoscope.planning.states import fold, listed
+from exoscope.planning.tokens import token_wait
+from exoscope.planning.world import World
+from exoscope.reach import Mailboxes, Reach
+
+
+class Claim(Noun, frozen=True):
+    """One permission of one app. ``expected`` must be reached, everything else must not; of ``doubtful`` nobody can tell
+    (``problem`` says why). ``near``: addresses worth asking about although they are outside (boundaries, ``never``).
+    """
+
+    permission: str
+    mechanisms: frozenset[Mechanism]
+    expected: Mailboxes
+    doubtful: Mailboxes
+    problem: str | None
+    near: frozenset[str]
+
+
+class AppClaim(Noun, frozen=True):
+    """All claims of one app, and whether it may be called scoped."""
+
+    app: App
+    scoped: bool
+    not_scoped_because: tuple[str, ...]
+    token_wait: WaitKind
+    claims: tuple[Claim, ...]
+    moved: tuple[Moved, ...] = ()
+    tenant_wide: tuple[str, ...] = ()
+
+
+class _Entry(Noun, frozen=True):
+    permissions: tuple[str, ...]
+    mechanism: Mechanism
+    scope: IntentScope
+    filter: str | None
+    group: str | None
+    prove: Prove
+    also_holds: tuple[str, ...]
+    planned: Addresses | None
+    problem: str | None = None
+
+
+def of_plan(app_plan: AppPlan, reach: Reach) -> AppClaim:
+    """The claims of a planned app over the tenant as ``reach`` sees it. Raises NotFound when the app is gone."""
+    entries = [_planned(entry, app_plan) for entry in app_plan.entries]
+    return _claim(reach, reach.find_app(app_plan.app_id), entries, app_plan.token_wait)
+
+
+def of_intent(intent: Intent, reach: Reach) -> tuple[AppClaim, ...]:
+    """The claims of an intent. Raises BadInput (NotFound, Ambiguous) naming the entry's line."""
+    by_app: dict[str, tuple[App, list[_Entry], list[bool]]] = {}
+    for entry in intent.apps:
+        try:
+            app = reach.find_app(entry.app)
+            resolved = _intended(entry, reach)
+        except BadInput as error:
+            raise type(error)(f"line {entry.line}: {error.message}", next=error.next) from None
+        _, entries, flags = by_app.setdefault(app.app_id.casefold(), (app, [], []))
+        entries.append(resolved)
+        flags.append(entry.no_cae)
+    return tuple(_claim(reach, app, entries, token_wait(app, all(flags))) for app, entries, flags in by_app.values())
+
+
+def _planned(entry: PlanEntry, app: AppPlan) -> _Entry:
+    return _Entry(
+        entry.permissions,
+        entry.mechanism,
+        entry.scope,
+        entry.filter,
+        entry.group,
+        entry.prove,
+        app.also_holds,
+        entry.expected,
+    )
+
+
+def _intended(entry: IntentEntry, reach: Reach) -> _Entry:
+    scope, rule, group, problem = entry.scope, None, None, None
+    value = scope.value or ""
+    if scope.kind == "filter":
+        try:
+            rule = str(opath.parse(value))
+        except opath.OpathError as error:
+            raise BadInput(f"filter: {error.message}", next="Correct the filter; nothing was tried.") from None
+    elif scope.kind == "administrative-unit":
+        units = [
+            u
+            for u in listed(reach.snapshot, "administrative_units")
+            if fold(value) in (fold(u.id), fold(u.display_name))
+        ]
+        group = units[0].id if len(units) == 1 else None
+        problem = None if group else f"{len(units)} administrative units are {value}"
+    elif scope.kind in ("group", "group-scope"):
+        try:
+            found = find_group(reach.snapshot, value)
+        except Denied as denied:
+            problem = denied.message
+        else:
+            group = found.guid
+            if scope.kind == "group" and entry.mechanism == "rbac":
+                rule = str(opath.member_of(found.distinguished_name))
+    return _Entry(entry.permissions, entry.mechanism, scope, rule, group, entry.prove, entry.also_holds, None, problem)
+
+
+def _claim(reach: Reach, app: App, entries: Sequence[_Entry], wait: WaitKind) -> AppClaim:
+    inside = [_inside(entry, reach) for entry in entries]
+    known = [[_permission(name, reach) for name in entry.permissions] for entry in entries]
+    wanted = [
+        Wanted(
+            IntentEntry(app.app_id, entry.permissions, entry.mechanism, entry.scope, also_holds=entry.also_holds),
+            place,
+            tuple(each for each in named if each.about != "directory"),
+            tuple(each for each in named if each.about == "directory"),
+            expected,
+        )
+        for place, (entry, named, (expected, _, _)) in enumerate(zip(entries, known, inside, strict=True))
+    ]
+    codes = not_scoped_because(World.over(reach), app, wanted, frozenset())
+    names = list(dict.fromkeys(p.name for each in wanted for p in each.mailbox))
+    return AppClaim(
+        app=app,
+        scoped=not codes,
+        not_scoped_because=codes,
+        token_wait=wait,
+        claims=tuple(_one(reach, name, entries, known, inside) for name in names),
+        moved=tuple(_moved(app, entries, known, inside, reach)),
+        tenant_wide=tuple(dict.fromkeys(p.name for each in wanted for p in each.directory)),
+    )
+
+
+def _permission(name: str, reach: Reach) -> Permission:
+    known = catalog.permission(name)
+    if known is not None:
+        return known
+    reach.permission_named(name)  # raises NotFound naming near ones where nobody knows it
+    return Permission(
+        name=name, resource=catalog.GRAPH, app_role_id=None, about="mailbox", governed=False, self_widening=False
+    )
+
+
+_Inside = tuple[Mailboxes, Mailboxes, str | None]
+
+
+def _inside(entry: _Entry, reach: Reach) -> _Inside:
+    """(expected, doubtful, problem) of one entry now."""
+    nobody = reach.addresses(())
+    if entry.problem is not None:
+        return nobody, reach.mailboxes, entry.problem
+    if entry.scope.kind == "organization":
+        return reach.mailboxes, nobody, None
+    if entry.scope.kind == "mailboxes":
+        return _listed(entry, reach)
+    if entry.filter is not None:
+        return reach.scope_members(entry.filter)
+    if entry.group is None:
+        return nobody, reach.mailboxes, "what the scope rests on is not known"
+    if entry.scope.kind == "administrative-unit":
+        return reach.scope_members(AdministrativeUnitScope(entry.group))
+    if entry.scope.kind == "group-scope":
+        return reach.scope_members(GroupScope(entry.group))
+    group = group_of_id(reach.snapshot, entry.group)
+    if group is None:
+        return nobody, reach.mailboxes, "the group is not there any more"
+    return reach.policy_members(group)
+
+
+def _listed(entry: _Entry, reach: Reach) -> _Inside:
+    found, gone = [], []
+    for address in entry.planned.addresses if entry.planned else entry.scope.mailboxes:
+        try:
+            found.append(reach.find_mailbox(address))
+        except BadInput:
+            gone.append(address)
+    # A mailbox that is gone is reached by nobody; the list keeps naming it, so it is said, not hidden.
+    problem = f"no mailbox any more: {', '.join(gone)}" if gone and not entry.planned else None
+    return reach.addresses(found), reach.addresses(()), problem
+
+
+def _one(
+    reach: Reach, name: str, entries: Sequence[_Entry], known: Sequence[Sequence[Permission]], inside: Sequence[_Inside]
+) -> Claim:
+    expected = doubtful = reach.addresses(())
+    mechanisms: set[Mechanism] = set()
+    problems: list[str] = []
+    near: set[str] = set()
+    for entry, named, (sure, unknown, problem) in zip(entries, known, inside, strict=True):
+        if name not in {each.name for each in named}:
+            continue
+        mechanisms.add(entry.mechanism)
+        expected, doubtful = expected | sure, doubtful | unknown
+        problems += [problem] if problem else []
+        near |= set(_boundary(entry, reach))
+    return Claim(
+        permission=name,
+        mechanisms=frozenset(mechanisms),
+        expected=expected,
+        doubtful=doubtful - expected,
+        problem="; ".join(problems) or None,
+        near=frozenset(near - set(expected)),
+    )
+
+
+def _boundary(entry: _Entry, reach: Reach) -> Iterable[str]:
+    """Mailboxes just outside: members of nested groups, holders of a member's look-alike address, and those that must never be."""
+    for address in entry.prove.never:
+        yield reach.find_mailbox(address).primary_smtp_address
+    group = group_of_id(reach.snapshot, entry.group) if entry.group else _group_of_filter(entry, reach.snapshot)
+    if group is not None:
+        yield from reach.policy_members(group).inside
+        yield from reach.policy_members(group).unknown
+
+
+def _group_of_filter(entry: _Entry, snapshot: Snapshot) -> Group | None:
+    if entry.filter is None:
+        return None
+    wanted = {opath.normal_dn(dn) for dn in opath.dns(opath.parse(entry.filter))}
+    return next((g for g in listed(snapshot, "groups") if opath.normal_dn(g.distinguished_name) in wanted), None)
+
+
+def _moved(
+    app: App, entries: Sequence[_Entry], known: Sequence[Sequence[Permission]], inside: Sequence[_Inside], reach: Reach
+) -> Iterable[Moved]:
+    everyone = {address.casefold() for address in reach.mailboxes}
+    for entry, named, (now, unknown, _) in zip(entries, known, inside, strict=True):
+        if entry.planned is None or unknown or entry.scope.kind == "mailboxes":
+            continue
+        listed_then = {address.casefold(): address for address in entry.planned.addresses}
+        then = everyone - set(listed_then) if entry.planned.all_but else set(listed_then)
+        today = {address.casefold(): address for address in now}
+        for permission in named:
+            if permission.about == "directory":
+                continue
+            for address in sorted(set(today) - then):
+                yield Moved(app.app_id, permission.name, today[address], "joined")
+            for address in sorted(then - set(today)):
+                yield Moved(app.app_id, permission.name, listed_then.get(address, address), "left")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from exoscope.proving.claims import AppClaim, Claim, of_intent, of_plan
+from exoscope.proving.gate import GateProof, gate_proof
 from exoscope.proving.whole import LOUD, Estimate, History, Options, choose, estimate, prove, prove_app
 from exoscope.proving.witnesses import Sources
 
@@ -11,11 +12,13 @@ __all__ = [
     "AppClaim",
     "Claim",
     "Estimate",
+    "GateProof",
     "History",
     "Options",
     "Sources",
     "choose",
     "estimate",
+    "gate_proof",
     "of_intent",
     "of_plan",
     "prove",

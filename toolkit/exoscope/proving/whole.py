@@ -243,11 +243,11 @@ def _latest(moments: Sequence[datetime | None], *, after: datetime) -> str | Non
 
 def _not_covered(claims: Sequence[AppClaim], histories: Sequence[History]) -> tuple[str, ...]:
     lines = list(NOT_COVERED)
-    for claimed in claims:
-        if claimed.tenant_wide:
-            lines.append(
-                f"{claimed.app.display_name}: tenant-wide permissions that are not about mailboxes: {', '.join(claimed.tenant_wide)}"
-            )
+    lines += [
+        f"{claimed.app.display_name} also holds, not about mailboxes: {', '.join(claimed.tenant_wide)}"
+        for claimed in claims
+        if claimed.tenant_wide
+    ]
     if any(each.settled_at is None for each in histories):
         lines.append(
             "tokens issued before a consent was removed, where no run in this state folder tells when that was"

@@ -1,0 +1,135 @@
+"""What a gate's witnesses say: may the next stage rest on what the last one did?
+
+``exchange``: what the assignments give, by Exchange's own evaluation and test, consents left aside (they may still stand).
+``policy``: what access policies would leave to a consent, by Exchange's test. ``graph``: everything, as the app.
+Where Graph cannot be asked, Exchange's evidence and the full waits open the gate, and the verdict is *configured*.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from exoscope.clock import Clock
+from exoscope.model import Answer, App, AppPlan, Gate, Noun
+from exoscope.outcome import Verdict, overall
+from exoscope.planning.states import listed
+from exoscope.proving.claims import AppClaim, of_plan
+from exoscope.proving.judge import exchange_answer
+from exoscope.proving.whole import History, Options, choose, prove_app
+from exoscope.proving.witnesses import Exchange, Progress, Sources
+from exoscope.reach import Reach
+
+
+class GateProof(Noun, frozen=True):
+    """``summary`` are sentences for people and the journal; ``code`` names the cause where the verdict is violated."""
+
+    verdict: Verdict
+    why: str
+    summary: tuple[str, ...] = ()
+    code: str | None = None
+    ready_at: datetime | None = None
+
+
+def gate_proof(
+    sources: Sources,
+    planned: AppPlan,
+    gate: Gate,
+    reach: Reach,
+    history: History,
+    clock: Clock,
+    progress: Progress,
+    options: Options | None = None,
+) -> GateProof:
+    """Ask the witnesses of one app's gate. ``reach`` is over a snapshot read just now. Raises the ServiceError family."""
+    options = options or Options()
+    asked = set(gate.evidence)
+    proofs: list[GateProof] = []
+    if "policy" in asked and "graph" not in asked:
+        proofs.append(_policies(sources, of_plan(planned, reach), planned, reach, options, progress))
+    if "graph" in asked or "exchange" in asked:
+        graph = "graph" in asked
+        seen = reach if graph else _without_consents(reach, planned)
+        claimed = of_plan(planned, seen)
+        if not graph:
+            claimed = _only_rbac(claimed)
+        proof = prove_app(
+            sources,
+            seen,
+            claimed,
+            options,
+            history,
+            clock,
+            progress,
+            graph=graph,
+            unscoped_is_planned=not planned.scoped,
+        )
+        proofs += [
+            GateProof(
+                one.verdict,
+                f"{name}: {one.why}" if one.why else "",
+                (f"{name}: {one.verdict}, {len(one.checks)} mailboxes asked, {one.sampled} of {one.of} outside",),
+                next((check.cause for check in one.checks if check.cause), None),
+                history.settled_at if one.verdict is Verdict.PENDING else None,
+            )
+            for name, one in proof.permissions.items()
+        ]
+    if not proofs and planned.tenant_wide:
+        return GateProof(Verdict.CONFIGURED, "the app's permissions here are not about mailboxes")
+    verdict = overall(each.verdict for each in proofs)
+    worst = [each for each in proofs if each.verdict is verdict]
+    return GateProof(
+        verdict,
+        "; ".join(each.why for each in worst if each.why),
+        tuple(line for each in proofs for line in each.summary),
+        next((each.code for each in worst if each.code), None) if verdict is Verdict.VIOLATED else None,
+        next((each.ready_at for each in worst if each.ready_at), None),
+    )
+
+
+def _without_consents(reach: Reach, planned: AppPlan) -> Reach:
+    """The tenant as if the app held no consent: what its assignments alone give."""
+    from msgspec.structs import replace
+
+    def bare(app: App) -> App:
+        return replace(app, consents=()) if app.app_id.casefold() == planned.app_id.casefold() else app
+
+    return reach.with_(apps=tuple(bare(app) for app in listed(reach.snapshot, "apps")))
+
+
+def _only_rbac(claimed: AppClaim) -> AppClaim:
+    from msgspec.structs import replace
+
+    return replace(claimed, claims=tuple(claim for claim in claimed.claims if "rbac" in claim.mechanisms))
+
+
+def _policies(
+    sources: Sources, claimed: AppClaim, planned: AppPlan, reach: Reach, options: Options, progress: Progress
+) -> GateProof:
+    """Whether the policies leave a consent just the intended mailboxes, by Exchange's own test."""
+    exchange = Exchange(sources.exchange, reach, claimed.app, progress)
+    summary: list[str] = []
+    for claim in claimed.claims:
+        if "access-policy" not in claim.mechanisms:
+            continue
+        chosen = choose(reach, claim, options)
+        left, unknown = reach.policy_allows(planned.app_id, claim.permission)
+        tested = exchange.policies_leave([reach.find_mailbox(address) for address in chosen.test])
+        for address, said in tested.items():
+            expected = "allowed" if address in claim.expected else "denied"
+            predicted: Answer = "allowed" if address in left else "unknown" if address in unknown else "denied"
+            answer = exchange_answer(predicted, said)
+            if answer == "unknown":
+                why = f"{claim.permission}: for {address} Exchange answers {said} where {predicted} was predicted"
+                code = "baseline-differs" if predicted != "unknown" else "unread"
+                return GateProof(Verdict.VIOLATED if code == "baseline-differs" else Verdict.UNKNOWN, why, (), code)
+            if answer != expected:
+                why = f"{claim.permission}: policies leave {address} {answer}, and the intent is {expected}"
+                return GateProof(Verdict.VIOLATED, why, (), "policy-missing" if answer == "allowed" else "not-granted")
+        if claim.problem is not None or not tested:
+            return GateProof(Verdict.UNKNOWN, claim.problem or "nothing was asked")
+        summary.append(f"{claim.permission}: Exchange's policy test agrees on {len(tested)} mailboxes")
+    return (
+        GateProof(Verdict.CONFIGURED, "Graph cannot speak before there is a consent", tuple(summary))
+        if summary
+        else GateProof(Verdict.UNKNOWN, "nothing was asked")
+    )

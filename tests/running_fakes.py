@@ -22,6 +22,7 @@ from exoscope.model import (
     PlanEntry,
     PlanFile,
     Requested,
+    Snapshot,
     Stage,
     State,
     Step,
@@ -29,12 +30,13 @@ from exoscope.model import (
     Tenant,
 )
 from exoscope.outcome import AlreadyExists, ObjectNotFound, ServiceError, Verdict
-from exoscope.planning import states
+from exoscope.planning import effect, states
 from exoscope.planning.hashing import plan_hash
 from exoscope.planning.operations import step as make_step
 from exoscope.running import Desk, Event, Evidence, Opened, Store, Survey
 from exoscope.running.filling import Filled
 from exoscope.running.steps import Patience
+from exoscope.running.survey import compare
 
 TENANT = Tenant(id="10000000-0000-0000-0000-000000000001", domain="contoso.onmicrosoft.com", cloud="worldwide")
 GRAPH = "00000003-0000-0000-c000-000000000000"
@@ -298,4 +300,62 @@ class Bench:
     @contextlib.contextmanager
     def _open(self, plan: Plan) -> Iterator[Opened]:
         self.opened += 1
-        yield Opened(self.tenancy, None)
+        yield Opened(self.tenancy, getattr(self.tenancy, "snapshot", None))
+
+
+class SnapshotTenancy(FakeTenancy):
+    """A tenant that is a snapshot: read by planning's own eyes, changed by planning's own effects.
+
+    ``unseen`` are fields of groups that a snapshot does not hold.
+    """
+
+    def __init__(self, plan: Plan, snapshot: Snapshot) -> None:
+        super().__init__(plan)
+        self.snapshot = snapshot
+        self.unseen: dict[str, dict[str, Any]] = {}
+
+    def read(self, target: Target) -> Observed:
+        self.before_read(target)
+        state = states.shown(self.snapshot, target)
+        yields: dict[str, Any] = {}
+        if target.kind == "group" and state is not None:
+            state = {**self.unseen.get(target.key["name"], {}), **state}
+            made = states.find_group_named(self.snapshot, target.key["name"])
+            assert made is not None
+            yields = {
+                "distinguished_name": made.distinguished_name,
+                "guid": made.guid,
+                "external_directory_object_id": made.external_directory_object_id,
+                "primary_smtp_address": made.primary_smtp_address,
+            }
+        if target.kind == "consent":
+            owner = states.find_app(self.snapshot, target.key["app_id"])
+            assert owner is not None
+            yields = {"resource_id": "70000000-0000-0000-0000-000000000001"}
+            for consent in owner.consents:
+                if (consent.resource, consent.app_role_id) == (target.key["resource"], target.key["app_role_id"]):
+                    yields["id"] = consent.id
+        if target.kind == "request":
+            yields = {"required_resource_access": [{"resourceAppId": "other", "resourceAccess": []}]}
+        if target.kind == "access_policy" and state is not None:
+            policy = states.find_policy(self.snapshot, target.key)
+            assert policy is not None
+            yields = {"identity": policy.identity}
+        return Observed(state, yields)
+
+    def write(self, step: Step, call: Filled) -> tuple[str, ...]:
+        self.writes[step.id] += 1
+        self.calls.append((step.id, call))
+        self.before_write(step)
+        self.snapshot = effect.after(self.snapshot, step.target, step.after)
+        if step.target.kind == "group" and step.after is not None:
+            self.unseen[step.target.key["name"]] = {
+                name: step.after[name] for name in ("alias", "notes", "hidden", "type", "owners")
+            }
+        self.landed[step.id] += 1
+        self.after_write(step)
+        return (f"request-{step.id}",)
+
+    def survey(self, plan: Plan, app: AppPlan, left: Sequence[Step], known: Mapping[str, str]) -> Survey:
+        self.surveys.append(app.app_id)
+        return compare(app, left, known, self.snapshot)

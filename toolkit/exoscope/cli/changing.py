@@ -90,6 +90,6 @@ def finish(answer: RunAnswer, *, as_json: bool) -> None:
         frame.say(
             f"The run stays as it is. exoscope resume {answer.run} goes on where that is possible; exoscope undo takes it back."
         )
-    code = exit_of(answer)
-    if code != Exit.DONE:
-        frame.finish(code)
+    ending = exit_of(answer)
+    if ending != Exit.DONE:
+        frame.finish(ending)

@@ -8,6 +8,7 @@ from exoscope.running.desk import Desk, Opened
 from exoscope.running.ports import Event, Evidence, Survey, Tenancy
 from exoscope.running.status import runs, status
 from exoscope.running.store import Store
+from exoscope.running.undo import undo
 
 __all__ = [
     "AppAnswer",
@@ -25,4 +26,5 @@ __all__ = [
     "resume",
     "runs",
     "status",
+    "undo",
 ]

@@ -156,6 +156,17 @@ class Steps:
             raise AppStops(last.code, f"{step.title}: {last.message}")
         raise last
 
+    def settle(self, step: Step) -> None:
+        """Find out by reading what came of a call whose outcome is unknown, without repeating it. Raises AppStops, ServiceError."""
+        subject = self.subject(step)
+        reading, place = self._settle(subject, moment(self.state.unsettled[step.id]))
+        if place == "after":
+            self._done(subject, reading, settled=True)
+        elif place == "before":
+            self._failed(step, Transient("it reads as before the call", code="not-done"), sent=False)
+        else:
+            self._stop_where(subject, reading, place)
+
     # -- reading -------------------------------------------------------------------------------------------------
 
     def subject(self, step: Step) -> Step:

@@ -1,0 +1,144 @@
+"""A tenant that moved since the plan: what the steps still cover is noted, everything else stops the app."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+import exoscope
+from exoscope import snapshot as snapshots
+from exoscope.intent import loads_intent
+from exoscope.model import App, Consent, Group, Plan, Snapshot
+from exoscope.planning import effect
+from exoscope.planning.planner import plan_scope
+from exoscope.running.survey import compare
+
+APP = "Omniscope Email Connector (App-Only)"
+GROUP = "omniscope-mailboxes@contoso.com"
+GRAPH = "00000003-0000-0000-c000-000000000000"
+MAIL_READ_WRITE = "e2a3a72e-5f79-4c64-b1b1-878b674786c9"
+BY_GROUP = f"group: {GROUP}"
+
+
+@cache
+def sample() -> Snapshot:
+    assert exoscope.__file__ is not None
+    return snapshots.load(Path(exoscope.__file__).parent / "data" / "sample_tenant.json")
+
+
+@cache
+def planned(scope: str) -> Plan:
+    text = (
+        f"version: 1\napps:\n  - app: {APP}\n    permissions: [Mail.Read]\n    mechanism: rbac\n"
+        f"    scope:\n      {scope}\n"
+    )
+    return plan_scope(sample(), loads_intent(text, "scope.yaml"))
+
+
+def group(tenant: Snapshot) -> Group:
+    assert isinstance(tenant.groups, tuple)
+    return next(each for each in tenant.groups if each.primary_smtp_address == GROUP)
+
+
+def with_group(tenant: Snapshot, change: Callable[[Group], Group | None], wanted: Group | None = None) -> Snapshot:
+    assert isinstance(tenant.groups, tuple)
+    old = wanted or group(tenant)
+    groups = (change(each) if each.guid == old.guid else each for each in tenant.groups)
+    return replace(tenant, groups=tuple(each for each in groups if each is not None))
+
+
+def with_app(tenant: Snapshot, change: Callable[[App], App | None]) -> Snapshot:
+    assert isinstance(tenant.apps, tuple)
+    apps = (change(each) if each.display_name == APP else each for each in tenant.apps)
+    return replace(tenant, apps=tuple(each for each in apps if each is not None))
+
+
+def outsider(tenant: Snapshot) -> tuple[str, str]:
+    """Guid and address of a mailbox outside the group."""
+    assert isinstance(tenant.recipients, tuple)
+    inside = set(group(tenant).members or ())
+    found = next(each for each in tenant.recipients if each.recipient_type == "UserMailbox" and each.guid not in inside)
+    return found.guid, found.primary_smtp_address
+
+
+def insider(tenant: Snapshot) -> tuple[str, str]:
+    """Guid and address of a mailbox inside the group."""
+    assert isinstance(tenant.recipients, tuple)
+    inside = set(group(tenant).members or ())
+    found = next(each for each in tenant.recipients if each.recipient_type == "UserMailbox" and each.guid in inside)
+    return found.guid, found.primary_smtp_address
+
+
+def test_nothing_moved() -> None:
+    plan = planned(BY_GROUP)
+    survey = compare(plan.apps[0], plan.steps, {}, sample())
+    assert (survey.notes, survey.moved) == ((), ())
+
+
+@pytest.mark.parametrize("begun", [False, True], ids=["before grant", "before cutover"])
+def test_who_joined_the_group_is_noted_and_carried_on(begun: bool) -> None:
+    plan = planned(BY_GROUP)
+    done = [step for step in plan.steps if step.stage == "grant"] if begun else []
+    tenant = effect.apply_steps(sample(), done)
+    guid, address = outsider(tenant)
+    moved = with_group(tenant, lambda old: replace(old, members=(*(old.members or ()), guid)))
+    survey = compare(plan.apps[0], plan.steps[len(done) :], {}, moved)
+    assert survey.moved == ()
+    assert [address in note and "joined" in note for note in survey.notes] == [True]
+
+
+def test_who_left_the_group_is_noted_and_carried_on() -> None:
+    plan = planned(BY_GROUP)
+    guid, address = insider(sample())
+    moved = with_group(
+        sample(), lambda old: replace(old, members=tuple(each for each in old.members or () if each != guid))
+    )
+    survey = compare(plan.apps[0], plan.steps, {}, moved)
+    assert survey.moved == ()
+    assert [address in note and "left" in note for note in survey.notes] == [True]
+
+
+def test_a_wider_consent_since_the_plan_is_not_covered() -> None:
+    plan = planned(BY_GROUP)
+    wider = Consent("since", GRAPH, MAIL_READ_WRITE, "Mail.ReadWrite")
+    moved = with_app(sample(), lambda old: replace(old, consents=(*old.consents, wider)))
+    survey = compare(plan.apps[0], plan.steps, {}, moved)
+    assert ["would then reach" in each and "more" in each for each in survey.moved] == [True]
+
+
+def test_a_group_that_cannot_be_read_any_more_is_not_covered() -> None:
+    plan = planned(BY_GROUP)
+    survey = compare(plan.apps[0], plan.steps, {}, with_group(sample(), lambda old: replace(old, members=None)))
+    assert any("cannot be told" in each for each in survey.moved)
+
+
+def test_a_group_that_is_gone_is_not_covered() -> None:
+    plan = planned(BY_GROUP)
+    assert compare(plan.apps[0], plan.steps, {}, with_group(sample(), lambda old: None)).moved
+
+
+def test_an_app_that_is_gone_is_not_covered() -> None:
+    plan = planned(BY_GROUP)
+    survey = compare(plan.apps[0], plan.steps, {}, with_app(sample(), lambda old: None))
+    assert [APP in each for each in survey.moved] == [True]
+
+
+def test_a_mailbox_put_into_a_managed_group_by_somebody_else_is_not_covered() -> None:
+    guid, address = outsider(sample())
+    _, inside = insider(sample())
+    plan = planned(f"mailboxes: [{inside}]")
+    done = [step for step in plan.steps if step.stage == "grant"]
+    tenant = effect.apply_steps(sample(), done)
+    assert isinstance(tenant.groups, tuple)
+    made = tenant.groups[-1]
+    known = {f"<{done[0].id}.distinguished_name>": made.distinguished_name, f"<{done[0].id}.guid>": made.guid}
+    left = [step for step in plan.steps if step.stage != "grant"]
+    assert compare(plan.apps[0], left, known, tenant).moved == ()
+    moved = with_group(tenant, lambda old: replace(old, members=(*(old.members or ()), guid)), wanted=made)
+    survey = compare(plan.apps[0], left, known, moved)
+    assert [address in each for each in survey.moved] == [True]
+    assert survey.notes == ()

@@ -1,0 +1,90 @@
+"""Take a run back: a plan like any other, made from what the journal says was done, applied as a run of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from exoscope.model import Plan, PlanFile, Step
+from exoscope.model.plan import FORMAT
+from exoscope.outcome import ExoscopeError, Refused, Unreadable
+from exoscope.planning.hashing import plan_hash
+from exoscope.planning.undo import DoneStep, undo_plan
+from exoscope.running.answer import RunAnswer
+from exoscope.running.desk import Desk, Opened, begin, go_on
+from exoscope.running.journal import Journal
+from exoscope.running.state import RunState
+from exoscope.running.steps import AppStops, Steps
+from exoscope.running.store import Folder, Store
+
+
+def undo(
+    run: str,
+    desk: Desk,
+    *,
+    approve: Callable[[Plan], None],
+    app: str | None = None,
+    to: str | None = None,
+    wait: float = 0.0,
+) -> RunAnswer:
+    """Plan the way back over a fresh reading, have it approved, and run it up to the first gate that is not open.
+
+    ``approve`` is shown the undo plan and raises when it is not wanted. ``app``: only this one; ``to``: keep this stage and what
+    came before it. Raises NotFound, Ambiguous, Refused (``changed-since``, ``referred-to``, ``run-open``, ``locked`` …), Unreadable,
+    and what opening the tenant raises: nothing was changed then.
+    """
+    folder = desk.store.find(run)
+    with desk.store.lock(folder.plan().plan.tenant.id):
+        file, _ = desk.store.open(folder)
+        _refuse_twice(desk.store, folder)
+        with desk.open(file.plan) as opened:
+            if opened.snapshot is None:
+                raise Unreadable("the tenant was not read, so no way back can be planned", code="snapshot-missing")
+            done = _done(desk, folder, file.plan, opened)
+            plan = msgspec.structs.replace(
+                undo_plan(file.plan, done, opened.snapshot, app=app, to=to), of_run=folder.run
+            )
+            approve(plan)
+            back = PlanFile(FORMAT, plan_hash(plan), plan)
+            _, journal, state = begin(desk, back, opened.snapshot)
+            return go_on(desk, journal, state, opened.tenancy, wait, resumed=False)
+
+
+def _done(desk: Desk, folder: Folder, plan: Plan, opened: Opened) -> list[DoneStep]:
+    """What the run did itself, in the plan's order. A call whose outcome is unknown is settled by reading, and journalled so."""
+    journal = Journal(folder.journal, desk.clock)
+    state = RunState(plan, journal.records)
+    steps = Steps(state, journal, opened.tenancy, desk.clock, patience=desk.patience_for(state), progress=desk.progress)
+    for step in plan.steps:
+        if step.id in state.unsettled:
+            _settle(steps, step)
+    return [
+        DoneStep(record.step, record.before, record.after, dict(record.yields))
+        for record in (state.done.get(step.id) for step in plan.steps)
+        if record is not None and not record.already
+    ]
+
+
+def _settle(steps: Steps, step: Step) -> None:
+    try:
+        steps.settle(step)
+    except AppStops as stop:
+        raise Refused(
+            stop.why, code=stop.code, next="Look at the object, and plan again from a fresh snapshot."
+        ) from None
+
+
+def _refuse_twice(store: Store, folder: Folder) -> None:
+    for other in store.folders():
+        try:
+            records = other.records()
+            if getattr(records[0], "of_run", None) != folder.run or store.open(other)[1].final() is not None:
+                continue
+        except ExoscopeError:
+            continue
+        raise Refused(
+            f"the run {other.run} is already taking {folder.run} back",
+            code="run-open",
+            next=f"Go on with: exoscope resume {other.run}",
+        )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,8 @@ import pytest
 import yaml
 
 from exoscope.outcome import Exit, GuardRefused
-from exoscope.powershell import Operation, read
+from exoscope.powershell import Operation, guard, read, render_guarded
+from exoscope.powershell.characters import place
 from powershell_oracles import reader_view, tree_sitter_view
 
 DATA = Path(__file__).resolve().parents[1] / "data"
@@ -72,3 +75,33 @@ def test_a_refusal_never_shows_a_value() -> None:
     with pytest.raises(GuardRefused) as caught:
         read("Get-Group -Identity 'hunter2' 'hunter2'")
     assert "hunter2" not in str(caught.value)
+
+
+def test_places_count_each_line_end_once() -> None:
+    assert [place("a\r\nb\rc\nd", at) for at in range(8)] == [
+        (1, 1),
+        (1, 2),
+        (1, 2),  # the second half of one line end
+        (2, 1),
+        (2, 2),
+        (3, 1),
+        (3, 2),
+        (4, 1),
+    ]
+
+
+def test_a_file_decoded_wrongly_is_read_as_powershell_would_and_not_taken_for_what_was_meant() -> None:
+    # Windows PowerShell 5.1 reads UTF-8 without a byte order mark in the ANSI code page: the second byte of Ò becomes a quote.
+    script = render_guarded("inventory/group", {"identity": "Ò; Remove-DistributionGroup -Identity b #"})
+    seen = script.text.encode("utf-8").decode("cp1252")
+    assert [each[0].cmdlet for each in read(seen)] == ["Get-Group", "Remove-DistributionGroup"]
+    with pytest.raises(GuardRefused):
+        guard(seen, script.pipelines)
+
+
+def test_the_room_loads_without_its_template_engine() -> None:
+    code = (
+        "import sys, exoscope.powershell, exoscope.cli.guard; print(sorted({'jinja2', 'asyncio'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "[]"

@@ -52,8 +52,8 @@ def twin(serve: Callable[..., Twin], sample: Snapshot) -> Twin:
 
 @pytest.fixture(scope="module")
 def shared_twin() -> Iterator[Twin]:
-    """One twin of the sample tenant for the tests of a module that change nothing in it; its tokens live a minute."""
-    with exoscope.twin.serve(load_sample(), propagation=0.2, token_lifetime=60.0) as served:
+    """One twin of the sample tenant for the tests of a module that change nothing in it; its tokens live ten minutes."""
+    with exoscope.twin.serve(load_sample(), propagation=0.2, token_lifetime=600.0) as served:
         yield served
 
 

@@ -62,9 +62,9 @@ class Tokens:
         self._held: dict[tuple[str, Resource], Token] = {}
         self._lock = threading.RLock()
 
-    def operator(self, resource: Resource, *, valid_for: float = VALID_FOR) -> Token:
-        """The operator's token. Raises SignInFailed, Transient; BadInput when the profile has no operator."""
-        return self._token("", resource, valid_for, fresh=False)
+    def operator(self, resource: Resource, *, valid_for: float = VALID_FOR, fresh: bool = False) -> Token:
+        """The operator's token; ``fresh``: issued now. Raises SignInFailed, Transient; BadInput: the profile has no operator."""
+        return self._token("", resource, valid_for, fresh=fresh)
 
     def exchange(self, *, valid_for: float = VALID_FOR) -> Token:
         """The operator's token for Exchange."""

@@ -66,7 +66,7 @@ class Pool(Protocol):
 
     def open(self, *, deadline: float) -> None: ...
 
-    def invoke(self, script: str, parameters: Any = None, *, deadline: float) -> Output: ...
+    def invoke(self, script: str, parameters: Any = None, *, deadline: float, batch: int | None = None) -> Output: ...
 
     def close(self) -> None: ...
 
@@ -98,15 +98,14 @@ class _Session:
         self._profile, self._tokens, self._clock, self._open_pool = profile, tokens, clock, open_pool
         self._pool: Pool | None = None
         self._renew_at: datetime | None = None
-        self._proven: str | None = None
+        self._proven = ""
 
     @property
     def road(self) -> str:
         return "gateway"
 
     @property
-    def tenant_id(self) -> str | None:
-        """The tenant's Guid as Exchange answered it, lower case; None before the session was open."""
+    def tenant_id(self) -> str:
         return self._proven
 
     def run(self, script: str, *, deadline: float = DEADLINE, batch: int | None = None) -> Result:
@@ -138,9 +137,8 @@ class _Session:
     def _call(self, script: str, cmdlets: list[str], deadline: float, batch: int | None) -> Result:
         pool = self._ready(deadline)
         began = time.monotonic()
-        text = script.rstrip() + f" | {powershell.BATCH} -Size {batch}" if batch else script
         try:
-            output = pool.invoke(text, deadline=deadline)
+            output = pool.invoke(script, deadline=deadline, batch=batch)
         except LostSession:
             self._drop()
             raise
@@ -228,8 +226,7 @@ class _Session:
 
     def _template(self, pool: Pool, name: str) -> tuple[Row, ...]:
         script = powershell.render_guarded(name, {}).text
-        output = pool.invoke(f"{script.rstrip()} | {powershell.BATCH} -Size {BATCH}", deadline=DEADLINE)
-        return _rows(output.objects)
+        return _rows(pool.invoke(script, deadline=DEADLINE, batch=BATCH).objects)
 
     def _drop(self) -> None:
         pool, self._pool = self._pool, None

@@ -20,6 +20,7 @@ import msgspec
 from exoscope.exchange.errors import Failure, typed
 from exoscope.model import Noun, Secret
 from exoscope.outcome import Deadline, LostSession, ServiceError, SignInFailed, Transient
+from exoscope.powershell import BATCH
 from exoscope.profile import Transport
 
 log = logging.getLogger("exoscope.exchange")
@@ -96,9 +97,19 @@ class PsrpPool:
         except LostSession as error:
             raise Transient(f"the gateway {self._name} cannot be used: {error.message}", next=_REACH) from None
 
-    def invoke(self, script: str, parameters: Mapping[str, Parameter] | None = None, *, deadline: float) -> Output:
-        """Run a script to its end. Raises the ServiceError family; a secret parameter never stands in an error."""
-        return self._within(deadline, "the script", lambda: self._invoke(script, parameters or {}, deadline))
+    def invoke(
+        self,
+        script: str,
+        parameters: Mapping[str, Parameter] | None = None,
+        *,
+        deadline: float,
+        batch: int | None = None,
+    ) -> Output:
+        """Run a script to its end; ``batch``: its rows come back as JSON texts of so many (the prelude's function makes them).
+
+        Raises the ServiceError family; a secret parameter never stands in an error.
+        """
+        return self._within(deadline, "the script", lambda: self._invoke(script, parameters or {}, deadline, batch))
 
     def close(self) -> None:
         """Close the pool and its connection; never raises."""
@@ -155,7 +166,7 @@ class PsrpPool:
             raise LostSession("the gateway could not open a PowerShell session")
         self._pool = pool
 
-    def _invoke(self, script: str, parameters: Mapping[str, Parameter], deadline: float) -> Output:
+    def _invoke(self, script: str, parameters: Mapping[str, Parameter], deadline: float, batch: int | None) -> Output:
         from pypsrp.complex_objects import PSInvocationState
         from pypsrp.powershell import PowerShell
 
@@ -169,6 +180,10 @@ class PsrpPool:
             self._pool.exchange_keys()
         for name, value in parameters.items():
             shell.add_parameter(name, _argument(value))
+        if batch is not None:
+            # A command of its own behind the script: no end of a script can swallow it.
+            shell.add_cmdlet(BATCH)
+            shell.add_parameter("Size", batch)
         try:
             shell.begin_invoke()
             while shell.state == PSInvocationState.RUNNING:

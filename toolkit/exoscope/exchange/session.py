@@ -34,6 +34,11 @@ class ExchangeSession(Protocol):
         """How it reaches Exchange (``gateway``)."""
         ...
 
+    @property
+    def tenant_id(self) -> str:
+        """The tenant's Guid as Exchange said and the session proved it, lower case."""
+        ...
+
     def run(self, script: str, *, deadline: float = DEADLINE, batch: int | None = None) -> Result:
         """Run an operation script after the guard has read it.
 

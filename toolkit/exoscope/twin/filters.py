@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -25,7 +26,7 @@ _COLUMNS: dict[str, Callable[[Recipient], Any]] = {
     "externaldirectoryobjectid": lambda r: r.external_directory_object_id,
     "displayname": lambda r: r.display_name,
     "emailaddresses": lambda r: r.email_addresses,
-    "primarysmtpaddress": lambda r: (*r.email_addresses, r.primary_smtp_address),
+    "primarysmtpaddress": lambda r: r.primary_smtp_address,
     "distinguishedname": lambda r: r.distinguished_name,
     "recipienttype": lambda r: r.recipient_type,
     "recipienttypedetails": lambda r: r.recipient_type_details,
@@ -67,10 +68,14 @@ def scope_holds(view: View, text: str, recipient: Recipient) -> bool | None:
 
 
 def holds(view: View, node: Filter, recipient: Recipient) -> bool | None:
-    """The same for a parsed filter. One property that is not filterable makes all of it unknown."""
+    """The same for a parsed filter. One property that is not filterable makes all of it unknown.
+
+    Without parentheses which of -and and -or binds tighter is not documented: the whole filter is read both ways.
+    """
     if unfilterable(node):
         return None
-    return _node(view, node, recipient)
+    one, other = (_node(view, node, recipient, and_first) for and_first in (True, False))
+    return one if one == other else None
 
 
 def unfilterable(node: Filter) -> str | None:
@@ -95,19 +100,16 @@ def _atoms(node: Filter) -> Iterable[Compare]:
         raise TypeError(type(node).__name__)
 
 
-def _node(view: View, node: Filter, recipient: Recipient) -> bool | None:
-    if isinstance(node, And):
-        answers = [_node(view, operand, recipient) for operand in node.operands]
-        return False if False in answers else None if None in answers else True
-    if isinstance(node, Or):
-        answers = [_node(view, operand, recipient) for operand in node.operands]
-        return True if True in answers else None if None in answers else False
-    if isinstance(node, Not):
-        inner = _node(view, node.operand, recipient)
-        return None if inner is None else not inner
+def _node(view: View, node: Filter, recipient: Recipient, and_first: bool) -> bool | None:
     if isinstance(node, Mixed):
-        first, second = _node(view, node.and_first, recipient), _node(view, node.or_first, recipient)
-        return first if first == second else None
+        node = node.and_first if and_first else node.or_first
+    if isinstance(node, And | Or):
+        answers = [_node(view, operand, recipient, and_first) for operand in node.operands]
+        settled = isinstance(node, Or)  # the answer that one operand alone settles
+        return settled if settled in answers else None if None in answers else not settled
+    if isinstance(node, Not):
+        inner = _node(view, node.operand, recipient, and_first)
+        return None if inner is None else not inner
     if isinstance(node, Compare):
         return _compare(view, node, recipient)
     raise TypeError(type(node).__name__)
@@ -124,15 +126,46 @@ def _compare(view: View, atom: Compare, recipient: Recipient) -> bool | None:
         return _member(view, atom, recipient)
     value = _read(view, name, recipient)
     if isinstance(value, _Unknown):
-        # not even $null: a DN-only property compared with what is no DN matches nothing, read or not
+        # a DN-only property compared with what is no DN matches nothing, read or not
         return False if _never(kind, atom) else None
-    values: Sequence[Any] = value if isinstance(value, tuple | list) else () if value is None else (value,)
     if atom.value is None:
-        return not values
+        # a directory holds no empty text: what Exchange sees where one was read is not known
+        return None if value == "" else value is None or value == () or value == []
     if _never(kind, atom):
         return False
+    if _undocumented(kind, name, atom):
+        return None
+    values: Sequence[Any] = value if isinstance(value, tuple | list) else () if value is None else (value,)
+    if name == "primarysmtpaddress":
+        values = (*recipient.email_addresses, recipient.primary_smtp_address)
     answers = [_one(kind, name, atom, each) for each in values]
     return True if True in answers else None if None in answers else False
+
+
+def _undocumented(kind: str, name: str, atom: Compare) -> bool:
+    """Comparisons of which no source says what they find, whatever the recipient holds."""
+    want = atom.value
+    if want == "" or (name == "primarysmtpaddress" and str(want).lower().startswith("smtp:")):
+        return True
+    if atom.operator == "like" and "*" in str(want):
+        return kind != "string-wildcard"  # wildcards are documented for text only
+    if atom.operator in ("lt", "le", "gt", "ge"):
+        if kind == "datetime":
+            return not _moments(str(want))
+        return kind != "integer" or _number(want) is None
+    if kind == "boolean" or isinstance(want, bool):
+        return not (kind == "boolean" and isinstance(want, bool))
+    if kind == "integer":
+        return _number(want) is None and str(want).lower() != "unlimited"
+    if kind in _TEXT:
+        return fold(str(want)) == "smtp:" and name in ("emailaddresses", "primarysmtpaddress")
+    if not isinstance(want, str):
+        return True
+    if kind == "datetime":
+        return not _moments(want)
+    if kind == "guid":
+        return len(re.sub(r"[^0-9a-f]", "", want.lower())) != 32
+    return kind not in ("dn", "enum")
 
 
 def _never(kind: str, atom: Compare) -> bool:
@@ -169,49 +202,84 @@ def _member(view: View, atom: Compare, recipient: Recipient) -> bool | None:
 
 
 def _one(kind: str, name: str, atom: Compare, have: Any) -> bool | None:
-    """One value of the recipient against one atom with -eq, -like, -lt, -le, -gt or -ge."""
+    """One value of the recipient against one atom with -eq, -like, -lt, -le, -gt or -ge. What nothing documents is None."""
     want = atom.value
-    if atom.operator == "like":
-        return _like(kind, name, str(want), have)
+    if atom.operator == "like" and "*" in str(want):
+        return _text(name, str(want), have, like=True)
     if atom.operator in ("lt", "le", "gt", "ge"):
         return _order(kind, atom.operator, want, have)
-    if isinstance(have, bool) or isinstance(want, bool) or kind == "boolean":
+    if kind == "boolean":
         return _boolean(want, have)
+    if kind in _TEXT:
+        return _text(name, str(want), have, like=False)
+    if kind == "integer":
+        numbers = [_number(have), _number(want)]
+        unlimited = [str(each).strip().lower() == "unlimited" for each in (have, want)]
+        if any(number is None and not word for number, word in zip(numbers, unlimited, strict=True)):
+            return None
+        return unlimited[0] == unlimited[1] and numbers[0] == numbers[1]
+    if not isinstance(want, str) or not isinstance(have, str):
+        return None
+    return _special(kind, name, want, have)
+
+
+def _special(kind: str, name: str, want: str, have: str) -> bool | None:
+    """Text for a property that is not text."""
     if kind == "dn":
-        mine = dn_key(str(have))
-        return mine is not None and mine == dn_key(str(want))
+        mine = dn_key(have)
+        return None if mine is None else mine == dn_key(want)
     if kind == "datetime":
-        mine_at, want_at = _moment(str(have)), _moment(str(want))
-        return None if mine_at is None or want_at is None else mine_at == want_at
-    if kind == "integer" or isinstance(have, int | float):
-        mine_n, want_n = _number(have), _number(want)
-        return None if mine_n is None or want_n is None else mine_n == want_n
-    if kind in ("bytesize", "timespan", "bytes", "blank-or-not"):
-        return True if fold(str(have)) == fold(str(want)) else None  # other spellings of one value are not documented
-    if name in ("usagelocation", "countryorregion"):
-        return _country(str(want), str(have))
-    if name in ("emailaddresses", "primarysmtpaddress"):
-        return _address(str(want)) == _address(str(have))
-    if kind == "enum" and "," in str(want):
-        flags = [{part.strip().lower() for part in str(text).split(",")} for text in (want, have)]
+        return _same_moment(want, have)
+    if kind == "guid":
+        digits = [re.sub(r"[^0-9a-f]", "", text.lower()) for text in (want, have)]
+        return digits[0] == digits[1] if all(len(each) == 32 for each in digits) else None
+    if name == "usagelocation":
+        return _country(want, have)
+    if kind == "enum":
+        flags = [sorted({part.strip().lower() for part in text.split(",")}) for text in (want, have)]
         return flags[0] == flags[1]
-    return fold(str(have)) == fold(str(want))
+    return None  # sizes, spans, bytes: other spellings of one value are not documented
 
 
-def _like(kind: str, name: str, pattern: str, have: Any) -> bool | None:
-    if kind not in _TEXT:
-        # wildcards are documented for text only; without one -like is -eq
-        return None if "*" in pattern else _one(kind, name, Compare(name, "eq", pattern), have)
+def _text(name: str, want: str, have: Any, *, like: bool) -> bool | None:
+    if isinstance(have, bool | float):
+        return None
     text = str(have)
+    if name == "countryorregion":
+        return None if like else _country(want, text)
     if name in ("emailaddresses", "primarysmtpaddress"):
-        text, pattern = _address(text), _address(pattern)
-    parts = [re.escape(part) for part in fold(pattern).split("*")]
-    return re.fullmatch(".*".join(parts), fold(text), re.DOTALL) is not None
+        return _address(want, text, like=like)
+    answer = _same_text(want, text, like=like)
+    if answer is False and name in ("distinguishedname", "id") and dn_key(text) == dn_key(want) is not None:
+        return None  # two spellings of one DN, in a property that is compared as text
+    return answer
 
 
-def _address(text: str) -> str:
-    lowered = fold(text)
-    return lowered.removeprefix("smtp:")
+def _same_text(want: str, have: str, *, like: bool) -> bool | None:
+    """Without case. What is the same only under Unicode's wider folding may be either."""
+    if _matches(want.lower(), have.lower(), like=like):
+        return True
+    return None if _matches(_wide(want), _wide(have), like=like) else False
+
+
+def _matches(want: str, have: str, *, like: bool) -> bool:
+    if not like:
+        return want == have
+    return re.fullmatch(".*".join(re.escape(part) for part in want.split("*")), have, re.DOTALL) is not None
+
+
+def _wide(text: str) -> str:
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+
+
+def _address(want: str, have: str, *, like: bool) -> bool | None:
+    """An address with its prefix or without. What fits only because of how a prefix is stored may be either."""
+    wanted, held = want.lower().removeprefix("smtp:"), have.lower().removeprefix("smtp:")
+    prefixed = wanted != want.lower()
+    answer = _same_text(wanted, held, like=like)
+    if answer is False and not prefixed and _same_text(wanted, f"smtp:{held}", like=like) is not False:
+        return None
+    return answer
 
 
 def _boolean(want: Any, have: Any) -> bool | None:
@@ -227,24 +295,30 @@ def _number(value: Any) -> float | None:
 
 
 def _order(kind: str, operator: str, want: Any, have: Any) -> bool | None:
-    left: Any
-    right: Any
     if kind == "integer":
         left, right = _number(have), _number(want)
+        if left is None or right is None:
+            return None
+        sign = (left > right) - (left < right)
     elif kind == "datetime":
-        left, right = _moment(str(have)), _moment(str(want))
+        found = _compare_moments(str(have), str(want))
+        if found is None:
+            return None
+        sign = found
     else:
         return None  # the order of text is not documented
-    if left is None or right is None:
-        return None
-    return bool({"lt": left < right, "le": left <= right, "gt": left > right, "ge": left >= right}[operator])
+    return {"lt": sign < 0, "le": sign <= 0, "gt": sign > 0, "ge": sign >= 0}[operator]
 
 
 def _country(want: str, have: str) -> bool | None:
+    """Codes with codes, names with names; a code and a name may be one country."""
+    codes = [len(text) == 2 and text.isalpha() for text in (want, have)]
+    if codes[0] != codes[1]:
+        return None
     if fold(want) == fold(have):
         return True
-    # a code against a name: they may be one country
-    return None if (len(want) == 2) != (len(have) == 2) else False
+    bare = ["".join(char for char in _wide(text) if char.isalnum()) for text in (want, have)]
+    return None if bare[0] == bare[1] else False
 
 
 _SLASHED = re.compile(
@@ -252,20 +326,43 @@ _SLASHED = re.compile(
 )
 
 
-def _moment(text: str) -> datetime | None:
-    """A time; None for text that is none, or whose day and month could be either way round. No zone means UTC."""
-    slashed = _SLASHED.fullmatch(text.strip())
-    try:
-        if slashed is None:
-            moment = datetime.fromisoformat(text.strip())
-            return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
-        first, second, year, hour, minute, second_ = (int(part or 0) for part in slashed.groups()[:6])
-        if first <= 12 and second <= 12 and first != second:
-            return None
-        month, day = (first, second) if first <= 12 else (second, first)
-        half = (slashed.group(7) or "").upper()
-        if half:
-            hour = hour % 12 + (12 if half == "PM" else 0)
-        return datetime(year, month, day, hour, minute, second_, tzinfo=UTC)
-    except ValueError:
-        return None
+def _moments(text: str) -> list[tuple[datetime, bool]]:
+    """Every reading of a date (two where day and month could be either way round), and whether its zone is known."""
+    text = text.strip()
+    slashed = _SLASHED.fullmatch(text)
+    if slashed is None:
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            return []
+        return [(moment.replace(tzinfo=moment.tzinfo or UTC), moment.tzinfo is not None)]
+    one, two, year, hour, minute, second = (int(part or 0) for part in slashed.groups()[:6])
+    half = (slashed.group(7) or "").upper()
+    if half and not 1 <= hour <= 12:
+        return []
+    if half:
+        hour = hour % 12 + (12 if half == "PM" else 0)
+    found = []
+    for month, day in {(one, two), (two, one)}:
+        try:
+            found.append((datetime(year, month, day, hour, minute, second, tzinfo=UTC), False))
+        except ValueError:
+            continue
+    return found
+
+
+def _compare_moments(left: str, right: str) -> int | None:
+    """-1, 0 or 1; None where the zone or the order of day and month, which the texts leave open, would decide."""
+    signs: set[int | None] = set()
+    for one, one_zoned in _moments(left):
+        for other, other_zoned in _moments(right):
+            # offsets lie between -12 and +14 hours
+            slack = timedelta(hours=14) * ((not one_zoned) + (not other_zoned))
+            close = slack and abs(one - other) <= slack
+            signs.add(None if close else (one > other) - (one < other))
+    return signs.pop() if len(signs) == 1 else None
+
+
+def _same_moment(want: str, have: str) -> bool | None:
+    sign = _compare_moments(have, want)
+    return None if sign is None else sign == 0

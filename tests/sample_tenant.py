@@ -281,7 +281,7 @@ APPS = (
             credential(OMNISCOPE, "certificate", "CN=omniscope", 2026),
         ),
     ),
-    app(BACKUP, "Contoso Backup Connector", [(EXCHANGE, "full_access_as_app"), (GRAPH, "MailboxItem.Read.All")]),
+    app(BACKUP, "Contoso Backup Connector", [(GRAPH, "MailboxItem.Read.All"), (EXCHANGE, "full_access_as_app")]),
     app(
         CRM,
         "Fabrikam CRM Connector",

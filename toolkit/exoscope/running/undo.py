@@ -7,7 +7,6 @@ from collections.abc import Callable
 import msgspec
 
 from exoscope.model import Plan, PlanFile, Step
-from exoscope.model.plan import FORMAT
 from exoscope.outcome import ExoscopeError, Refused, Unreadable
 from exoscope.planning.hashing import plan_hash
 from exoscope.planning.undo import DoneStep, undo_plan
@@ -31,7 +30,7 @@ def undo(
     """Plan the way back over a fresh reading, have it approved, and run it up to the first gate that is not open.
 
     ``approve`` is shown the undo plan and raises when it is not wanted. ``app``: only this one; ``to``: keep this stage and what
-    came before it. Raises NotFound, Ambiguous, Refused (``changed-since``, ``referred-to``, ``run-open``, ``locked`` …), Unreadable,
+    came before it. Raises NotFound, Ambiguous, Refused (``changed-since``, ``referred-to``, ``run-open``, ``locked``), Unreadable,
     and what opening the tenant raises: nothing was changed then.
     """
     folder = desk.store.find(run)
@@ -46,7 +45,7 @@ def undo(
                 undo_plan(file.plan, done, opened.snapshot, app=app, to=to), of_run=folder.run
             )
             approve(plan)
-            back = PlanFile(FORMAT, plan_hash(plan), plan)
+            back = PlanFile("exoscope/plan@1", plan_hash(plan), plan)
             _, journal, state = begin(desk, back, opened.snapshot)
             return go_on(desk, journal, state, opened.tenancy, wait, resumed=False)
 

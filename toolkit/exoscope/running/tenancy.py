@@ -1,0 +1,156 @@
+"""The real tenant behind a run: Exchange and Graph joined, read whole where reach is asked, its witnesses asked at gates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime, timedelta
+
+from exoscope import entra, exchange
+from exoscope.clock import Clock
+from exoscope.model import AppPlan, Gate, Observed, Plan, Snapshot, Stage, Step, Target, WaitKind
+from exoscope.planning.timing import gate_seconds
+from exoscope.powershell import holes
+from exoscope.profile import Profile
+from exoscope.profile.load import is_loopback
+from exoscope.proving import History, gate_proof
+from exoscope.reach import Reach
+from exoscope.reading import Connection, Wanted, read_snapshot
+from exoscope.reading.wanted import asked_by
+from exoscope.running.desk import Desk, Opened
+from exoscope.running.filling import Filled
+from exoscope.running.ports import Event, Evidence, Progress, Survey
+from exoscope.running.store import Store
+from exoscope.running.survey import compare
+
+FRESH = 120.0
+"""Seconds for which one reading of the tenant serves several apps; an app's own writes end it for that app at once."""
+
+GRAPH_KINDS = frozenset({"consent", "request"})
+
+
+class LiveTenancy:
+    """A connection as a run sees it. Use it from one thread."""
+
+    def __init__(
+        self, connection: Connection, waits: Mapping[WaitKind, float], *, lengthen: bool, progress: Progress
+    ) -> None:
+        self._connection = connection
+        self._waits = waits
+        self._lengthen = lengthen
+        self._progress = progress
+        self._snapshot: Snapshot | None = None
+        self._read_at: datetime | None = None
+        self._written: set[str | None] = set()
+
+    def read(self, target: Target) -> Observed:
+        """See :class:`exoscope.running.ports.Tenancy`."""
+        if target.kind in GRAPH_KINDS:
+            found = entra.read_object(self._connection.graph, target)
+        else:
+            found = exchange.read_object(self._connection.exchange, target)
+        return Observed(None) if found is None else found
+
+    def write(self, step: Step, call: Filled) -> tuple[str, ...]:
+        """See :class:`exoscope.running.ports.Tenancy`."""
+        self._written.add(step.app_id)
+        if call.request is not None:
+            reply = entra.perform(self._connection.graph, call.request)
+            return tuple(dict.fromkeys(each for each in (reply.request_id, reply.client_request_id) if each))
+        self._connection.exchange.run(call.script or "")
+        return ()
+
+    def survey(self, plan: Plan, app: AppPlan, left: Sequence[Step], known: Mapping[str, str]) -> Survey:
+        """See :class:`exoscope.running.ports.Tenancy`."""
+        return compare(app, left, known, self.snapshot(plan, app.app_id))
+
+    def evidence(self, plan: Plan, app: AppPlan, stage: Stage, gate: Gate, since: datetime) -> Evidence:
+        """See :class:`exoscope.running.ports.Tenancy`."""
+        removed = any(
+            step.app_id == app.app_id and step.target.kind == "consent" and step.after is None for step in plan.steps
+        )
+        tokens = Gate(app.app_id, (app.token_wait,), (), gate.token_minutes)
+        proof = gate_proof(
+            self._connection,
+            app,
+            gate,
+            Reach(self.snapshot(plan, app.app_id)),
+            History(
+                settled_at=since + timedelta(seconds=self._waits["cache"]),
+                old_tokens_until=since + timedelta(seconds=gate_seconds(tokens, self._waits, lengthen=self._lengthen))
+                if removed
+                else None,
+            ),
+            self._connection.clock,
+            self._say,
+        )
+        return Evidence(proof.verdict, proof.why, proof.summary, proof.code, proof.ready_at)
+
+    def snapshot(self, plan: Plan, app: str | None = None) -> Snapshot:
+        """The tenant read whole, anew where the last reading is old or ``app`` was written to since."""
+        now = self._connection.clock.now()
+        old = self._read_at is None or (now - self._read_at).total_seconds() > FRESH
+        if self._snapshot is None or old or app in self._written or None in self._written:
+            self._snapshot = read_snapshot(self._connection, wanted=wanted_by(plan), progress=self._say)
+            self._read_at = now
+            self._written.clear()
+        return self._snapshot
+
+    def _say(self, text: str) -> None:
+        self._progress(Event("step", text))
+
+
+def wanted_by(plan: Plan) -> Wanted:
+    """What a plan needs to see of the tenant beside what the tenant itself asks for."""
+    groups: dict[str, None] = {}
+    attributes: dict[str, None] = {}
+    for entry in (entry for app in plan.apps for entry in app.entries):
+        if entry.scope.kind in ("group", "group-scope") and entry.scope.value:
+            groups[entry.scope.value] = None
+        if entry.filter is not None and not holes(entry.filter):
+            names, dns = asked_by(entry.filter)
+            attributes.update(dict.fromkeys(names))
+            groups.update(dict.fromkeys(dns))
+    return Wanted(tuple(groups), tuple(attributes), tuple(app.app_id for app in plan.apps))
+
+
+def on_loopback(profile: Profile) -> bool:
+    """Does every road of the profile stay on this machine? Only there may waits be short."""
+    ends = profile.endpoints
+    roads = [ends.authority, ends.graph, ends.exchange, *([profile.transport.url] if profile.transport else [])]
+    return all(is_loopback(road) for road in roads)
+
+
+def desk_for(profile: Profile, store: Store, *, clock: Clock, progress: Progress) -> Desk:
+    """The desk of a profile. Nothing is opened before a run needs it."""
+    waits: dict[WaitKind, float] = {
+        "cache": float(profile.waits.cache),
+        "token": float(profile.waits.token),
+        "managed_identity": float(profile.waits.managed_identity),
+        "long_token": float(profile.waits.long_token),
+    }
+    lengthen = not on_loopback(profile)
+    operator = profile.operator.client_id if profile.operator is not None else None
+
+    @contextmanager
+    def opened(plan: Plan) -> Iterator[Opened]:
+        def say(text: str) -> None:
+            progress(Event("note", text))
+
+        with Connection(profile, clock, say) as connection:
+            connection.prove_tenant(plan.tenant)
+            tenancy = LiveTenancy(connection, waits, lengthen=lengthen, progress=progress)
+            yield Opened(tenancy, tenancy.snapshot(plan))
+
+    def open_(plan: Plan) -> AbstractContextManager[Opened]:
+        return opened(plan)
+
+    return Desk(
+        store=store,
+        clock=clock,
+        progress=progress,
+        open=open_,
+        operator=operator or "managed identity",
+        waits=waits,
+        lengthen=lengthen,
+    )

@@ -133,7 +133,7 @@ def _app(
         object_id=object_id,
         application_object_id=None if registered is None else str(registered["id"]),
         display_name=str(row.get("displayName") or app_id),
-        consents=tuple(consents.get(object_id.casefold(), ())),
+        consents=tuple(sorted(consents.get(object_id.casefold(), ()), key=lambda each: each.id)),
         requested=() if registered is None else parse_requested(registered, resources),
         **values,
     )

@@ -1,0 +1,72 @@
+"""``exoscope snapshot``: a tenant into a file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from exoscope.cli import frame
+from exoscope.cli.printing import plain
+from exoscope.outcome import Exit
+
+
+@frame.command("snapshot")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    metavar="FILE",
+    help="Where the snapshot goes.",
+)
+@click.option(
+    "--for",
+    "intent_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Read what this scope.yaml needs, too.",
+)
+@frame.profile_option
+@frame.state_option
+@frame.json_option
+def command(output: Path, intent_file: Path | None, profile: Path | None, state: Path | None, as_json: bool) -> None:
+    """Read a tenant into a file.
+
+    What could not be read stands in the file's `unread`, each with its reason; the file is written all the same, and the
+    exit code is 6.
+    """
+    from exoscope import snapshot
+    from exoscope.clock import SystemClock
+    from exoscope.intent import load_intent
+    from exoscope.profile import load_profile
+    from exoscope.reading import Connection, Wanted, read_snapshot, wanted_for
+
+    del state  # a snapshot keeps no state; the option stands on every command that opens a session
+    used = load_profile(profile, os.environ)
+    wanted = wanted_for(load_intent(intent_file)) if intent_file is not None else Wanted()
+    with Connection(used, SystemClock(), frame.say) as connection:
+        read = read_snapshot(connection, wanted=wanted, progress=frame.progress)
+    snapshot.save(read, output)
+    counts = {
+        name: len(value)
+        for name in ("apps", "recipients", "groups", "role_assignments", "access_policies")
+        if isinstance(value := getattr(read, name), tuple)
+    }
+    if as_json:
+        frame.answer(
+            {
+                "file": str(output),
+                "tenant": read.tenant,
+                "digest": snapshot.digest(read),
+                "counts": counts,
+                "unread": read.unread,
+            }
+        )
+    words = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items())
+    frame.say(f"{output}: {plain(read.tenant.domain)} with {words or 'nothing that could be read'}")
+    for each in read.unread:
+        frame.say(f"  unread: {plain(each.what)}: {plain(each.why)}")
+    if read.unread:
+        frame.finish(Exit.UNKNOWN)

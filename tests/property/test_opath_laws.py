@@ -121,8 +121,8 @@ def members(filter: Filter) -> int:
     return fold(
         filter,
         leaf=passing,
-        all_=lambda sets: reduce(and_, sets),
-        any_=lambda sets: reduce(or_, sets),
+        all_=lambda sets: int(reduce(and_, sets)),
+        any_=lambda sets: int(reduce(or_, sets)),
         not_=lambda inside: EVERYONE ^ inside,
         both=lambda one, other: one & other,
     )

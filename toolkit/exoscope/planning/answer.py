@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Literal
 
-from exoscope.model import Addresses, AppPlan, Noun, Plan, Request, Step, WaitKind
+from exoscope.clock import iso
+from exoscope.model import Addresses, AppPlan, Noun, Plan, PlanFile, Request, Step, Tenant, WaitKind
 from exoscope.outcome import Refusal
 from exoscope.planning.timing import WAITS, schedule
 
@@ -125,3 +127,48 @@ def _app(app: AppPlan, mailboxes: tuple[str, ...]) -> AppAnswer:
         tenant_wide=app.tenant_wide,
         notes=app.notes,
     )
+
+
+class ShownStage(Noun, frozen=True):
+    """A stage of ``show --json``: as in ``plan --json``, with the clock time at which its gate can open at the earliest."""
+
+    id: str
+    title: str
+    waits: tuple[WaitKind, ...]
+    ready_after: float
+    earliest: float
+    ready_at: str
+
+
+class ShownAnswer(Noun, frozen=True):
+    """``exoscope show --json``. Reach stands as the plan has it: a list, or all mailboxes but a list."""
+
+    hash: str
+    purpose: str
+    tenant: Tenant
+    started_at: str
+    apps: tuple[AppPlan, ...]
+    stages: tuple[ShownStage, ...]
+    steps: tuple[StepAnswer, ...]
+    refusals: tuple[Refusal, ...]
+
+
+def shown_answer(
+    file: PlanFile, start: datetime, waits: Mapping[WaitKind, float] = WAITS, *, lengthen: bool = True
+) -> ShownAnswer:
+    """A plan file as ``show`` answers it, if it started at ``start``."""
+    plan = file.plan
+    times = {time.stage: time for time in schedule(plan, waits, lengthen=lengthen)}
+    stages = tuple(
+        ShownStage(
+            id=stage.id,
+            title=stage.title,
+            waits=tuple(dict.fromkeys(kind for gate in stage.gates for kind in gate.waits)),
+            ready_after=times[stage.id].ready_after,
+            earliest=times[stage.id].earliest,
+            ready_at=iso(start + timedelta(seconds=times[stage.id].earliest)),
+        )
+        for stage in plan.stages
+    )
+    steps = tuple(step_answer(step) for step in plan.steps)
+    return ShownAnswer(file.hash, plan.purpose, plan.tenant, iso(start), plan.apps, stages, steps, plan.refusals)

@@ -1,0 +1,103 @@
+"""``exoscope plan``: from a tenant and an intent to the steps between them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from exoscope.cli import frame
+from exoscope.cli.planning import Waits, print_apps, print_plan, print_refusals, say_where, write_file
+from exoscope.outcome import Exit, Refused
+
+if TYPE_CHECKING:
+    from exoscope.model import Intent, Snapshot
+
+
+@frame.command("plan", short_help="Plan the steps from a tenant to an intent.")
+@click.argument("intent", type=click.Path(path_type=Path), metavar="SCOPE_YAML")
+@click.option(
+    "--snapshot",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A file that `exoscope snapshot` wrote; without it the tenant is read now, into a file beside the plan.",
+)
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, metavar="FILE", help="The plan."
+)
+@click.option(
+    "--accept-customization",
+    is_flag=True,
+    help="Where the organisation was never customised, make Enable-OrganizationCustomization the first step.",
+)
+@frame.profile_option
+@frame.state_option
+@frame.json_option
+def command(
+    intent: Path,
+    snapshot: Path | None,
+    output: Path,
+    accept_customization: bool,
+    profile: Path | None,
+    state: Path | None,
+    as_json: bool,
+) -> None:
+    """Plan the steps from a tenant to an intent. Changes nothing.
+
+    Apps are refused one by one, each with a code: the plan is written for the others (exit 1), or not at all when every app
+    is refused (exit 4). Exit 2: the intent names what is not there, or is not valid; 6: something needed was not read.
+    """
+    from exoscope.intent import load_intent
+    from exoscope.planning import dump_plan, load_plan, plan_answer, plan_scope, refused_answer
+    from exoscope.reach import Reach
+
+    wanted = load_intent(intent)
+    waits = Waits(profile)
+    tenant = _snapshot(snapshot, wanted, output, profile, state)
+    try:
+        plan = plan_scope(tenant, wanted, accept_customization=accept_customization)
+    except Refused as refused:
+        if not refused.refusals:
+            raise
+        if as_json:
+            frame.answer(refused_answer(refused.refusals))
+        else:
+            print_refusals(refused.refusals)
+        frame.say(f"{refused.message} No plan was written.")
+        frame.finish(Exit.REFUSED)
+    data = dump_plan(plan)
+    file = load_plan(data, str(output))
+    write_file(output, data)
+    answer = plan_answer(plan, file.hash, Reach(tenant).mailboxes.addresses(), waits.seconds, lengthen=waits.lengthen)
+    if as_json:
+        frame.answer(answer)
+    else:
+        print_plan(plan, file.hash, waits)
+        print_apps(answer.apps)
+        print_refusals(plan.refusals)
+    say_where(f"The plan is in {output}.")
+    if plan.refusals:
+        frame.finish(Exit.FINDINGS)
+
+
+def _snapshot(given: Path | None, wanted: Intent, output: Path, profile: Path | None, state: Path | None) -> Snapshot:
+    """The snapshot that was named, or the tenant read now and written beside the plan."""
+    from exoscope import snapshot as snapshots
+
+    if given is not None:
+        return snapshots.load(given)
+    import os
+
+    from exoscope.clock import SystemClock
+    from exoscope.profile import load_profile
+    from exoscope.reading import Connection, read_snapshot, wanted_for
+
+    with Connection(load_profile(profile, os.environ), SystemClock()) as connection:
+        tenant = read_snapshot(connection, wanted=wanted_for(wanted), progress=frame.progress)
+    place = output.with_name(f"{output.stem}.snapshot.json")
+    snapshots.save(tenant, place)
+    say_where(f"The tenant was read into {place}.")
+    for unread in tenant.unread:
+        say_where(f"  not read: {unread.what}: {unread.why}")
+    return tenant

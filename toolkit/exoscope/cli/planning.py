@@ -1,0 +1,139 @@
+"""What plan and show share on the command line: the waits in use, and a plan printed for people."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from exoscope.cli import frame
+from exoscope.cli.printing import block, line, plain
+from exoscope.outcome import BadInput
+
+if TYPE_CHECKING:
+    from exoscope.model import Plan, Step, WaitKind
+    from exoscope.outcome import Refusal
+    from exoscope.planning.answer import AppAnswer
+
+
+class Waits:
+    """Seconds by kind of wait, and whether a longer token-lifetime policy lengthens them (not where all is loopback)."""
+
+    def __init__(self, profile: Path | None) -> None:
+        from exoscope.planning import WAITS
+        from exoscope.profile import find_profile, load_profile
+
+        self.seconds: Mapping[WaitKind, float] = WAITS
+        self.lengthen = True
+        self.source = "the documented waits; no profile is in use"
+        found = find_profile(profile, os.environ)
+        if found is not None:
+            from exoscope.profile.load import is_loopback
+
+            loaded = load_profile(profile, os.environ)
+            self.seconds = {kind: float(getattr(loaded.waits, kind)) for kind in WAITS}
+            ends = [loaded.endpoints.authority, loaded.endpoints.graph, loaded.endpoints.exchange]
+            self.lengthen = not all(is_loopback(end) for end in ends)
+            self.source = f"the waits of {found}"
+
+
+def print_plan(plan: Plan, hash: str, waits: Waits, *, start: datetime | None = None) -> None:
+    """Stages, steps, needs and exact PowerShell on stdout; with ``start``, the clock times if it began then."""
+    from exoscope.planning import schedule
+
+    line(f"Plan {hash}")
+    line(f"Tenant {plan.tenant.domain} ({plan.tenant.id}), {len(plan.apps)} app(s), {len(plan.steps)} step(s)")
+    if not plan.steps:
+        line("Nothing to do: the tenant is as the intent says.")
+    times = {time.stage: time for time in schedule(plan, waits.seconds, lengthen=waits.lengthen)}
+    for stage in plan.stages:
+        line()
+        line(f"Stage {stage.id}: {stage.title}")
+        steps = [step for step in plan.steps if step.stage == stage.id]
+        if not steps:
+            line("  nothing to do; its gate is waited for")
+        for step in steps:
+            _print_step(step)
+        kinds = dict.fromkeys(kind for gate in stage.gates for kind in gate.waits)
+        if kinds:
+            time = times[stage.id]
+            when = f", not before {_clock(start, time.earliest)}" if start else ""
+            line(f"  Gate: waits {_span(time.ready_after)} ({', '.join(kinds)}){when}")
+            evidence = dict.fromkeys(each for gate in stage.gates for each in gate.evidence)
+            if evidence:
+                line(f"  Then must be seen: {', '.join(evidence)}")
+    if plan.stages:
+        line()
+        line(f"Times are {waits.source}.")
+
+
+def _print_step(step: Step) -> None:
+    line(f"  {step.id}  {step.title}")
+    line(f"         needs {', '.join(step.needs)}")
+    if step.script is not None:
+        for each in step.script.strip().splitlines():
+            click.echo(f"         {plain(each)}")
+    elif step.request is not None:
+        import msgspec
+
+        body = "" if step.request.body is None else " " + msgspec.json.encode(step.request.body).decode("utf-8")
+        line(f"         {step.request.method} {step.request.path}{body}")
+
+
+def print_apps(apps: tuple[AppAnswer, ...], limit: int = 20) -> None:
+    """What comes of it, app by app: reach before and after, whether it is scoped, and the notes."""
+    for app in apps:
+        line()
+        verdict = "scoped" if app.scoped else f"NOT scoped ({', '.join(app.not_scoped_because)})"
+        line(f"{app.display_name} ({app.app_id}): {verdict}")
+        for name, reach in app.permissions.items():
+            line(f"  {name}: reaches {len(reach.before)} mailboxes before, {len(reach.after)} after")
+            for word, these in (("gained", reach.gained), ("lost", reach.lost), ("unknown", reach.unknown)):
+                if these:
+                    more = f" and {len(these) - limit} more" if len(these) > limit else ""
+                    line(f"    {word}: {', '.join(these[:limit])}{more}")
+        if app.tenant_wide:
+            line(f"  tenant-wide, not about mailboxes: {', '.join(app.tenant_wide)}")
+        for note in app.notes:
+            line(f"  note: {note}")
+
+
+def print_refusals(refusals: tuple[Refusal, ...]) -> None:
+    """Which apps are refused, and why."""
+    block("Refused", (f"{each.code}: {each.app or 'the intent'}: {each.message}" for each in refusals))
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all. Raises BadInput when it cannot be written."""
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        partial.write_bytes(data)
+        partial.replace(path)
+    except OSError as error:
+        raise BadInput(
+            f"{path} cannot be written: {error.strerror}", next="Name a file in a folder of yours."
+        ) from None
+
+
+def say_where(text: str) -> None:
+    """A line of talk about a file."""
+    frame.say(plain(text))
+
+
+def _clock(start: datetime, seconds: float) -> str:
+    from exoscope.clock import iso
+
+    return iso(start + timedelta(seconds=seconds))
+
+
+def _span(seconds: float) -> str:
+    rest, parts = round(seconds), []
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        count, rest = divmod(rest, size)
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts) or "0s"

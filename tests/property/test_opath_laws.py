@@ -118,14 +118,15 @@ def passing(atom: Compare) -> int:
 
 def members(filter: Filter) -> int:
     """Who is in, a bit each."""
-    return fold(
+    inside: int = fold(
         filter,
         leaf=passing,
         all_=lambda sets: int(reduce(and_, sets)),
         any_=lambda sets: int(reduce(or_, sets)),
-        not_=lambda inside: EVERYONE ^ inside,
-        both=lambda one, other: one & other,
+        not_=EVERYONE.__xor__,
+        both=int.__and__,
     )
+    return inside
 
 
 @settings(max_examples=150, deadline=None)

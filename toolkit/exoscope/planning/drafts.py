@@ -15,16 +15,19 @@ StageId = Literal["customize", "restrict", "grant", "consent", "cutover", "revok
 
 TITLES: dict[StageId, str] = {
     "customize": "Enable organisation customisation",
-    "restrict": "Restrict by access policy before anything is consented",
     "grant": "Grant the narrow access beside what is held",
-    "consent": "Consent to what the policy now restricts",
     "cutover": "Remove the tenant-wide consents",
+    "restrict": "Restrict by access policy before anything is consented",
+    "consent": "Consent to what the policy now restricts",
     "revoke": "Take back what was consented",
+    "reopen": "Remove the restriction",
     "restore": "Give the removed consents back",
     "withdraw": "Withdraw the narrow access",
-    "reopen": "Remove the restriction",
 }
-"""Every stage a plan can have, in the order in which stages run. Ids are stable."""
+"""Every stage a plan can have, in the order in which stages run. Ids are stable.
+
+Where an app has both mechanisms, its scoped access comes first: a policy would cut the consent that the grant replaces.
+"""
 
 
 class Denied(Exception):

@@ -29,7 +29,14 @@ from exoscope.planning.resolve import resolve, resolve_app
 from exoscope.planning.scoped import CODES, not_scoped_because
 from exoscope.planning.stages import assemble, makers_of
 from exoscope.planning.states import find_app, fold
-from exoscope.planning.telling import NEEDS_CUSTOMIZED, entries_of, notes_of, permissions_of, tenant_wide_of
+from exoscope.planning.telling import (
+    NEEDS_CUSTOMIZED,
+    denied_notes,
+    entries_of,
+    notes_of,
+    permissions_of,
+    tenant_wide_of,
+)
 from exoscope.planning.tokens import token_wait
 from exoscope.planning.world import World
 
@@ -244,6 +251,7 @@ def _app_plan(world: World, after: World, draft: Draft, makers: dict[str, str]) 
     app = draft.app
     later = find_app(after.snapshot, app.app_id) or app
     codes = not_scoped_because(after, later, draft.wanted, draft.kept)
+    denied = denied_notes(after, draft)
     also = {name for each in draft.wanted for name in each.entry.also_holds}
     return AppPlan(
         app_id=app.app_id,
@@ -256,7 +264,7 @@ def _app_plan(world: World, after: World, draft: Draft, makers: dict[str, str]) 
         token_wait=draft.token_wait,
         also_holds=tuple(sorted(also, key=str.casefold)),
         tenant_wide=tenant_wide_of(draft),
-        notes=(*draft.notes, *(f"Not scoped ({code}): {CODES[code]}." for code in codes)),
+        notes=(*draft.notes, *denied, *(f"Not scoped ({code}): {CODES[code]}." for code in codes)),
     )
 
 

@@ -43,6 +43,17 @@ def entries_of(world: World, after: World, draft: Draft, makers: dict[str, str])
     return tuple(entries)
 
 
+def denied_notes(after: World, draft: Draft) -> tuple[str, ...]:
+    """Whom a Deny policy keeps out although the scope holds them."""
+    notes = []
+    for wanted in by_mechanism(draft.wanted, "access-policy"):
+        if wanted.mailbox:
+            out = wanted.expected - after.policies_allow(draft.app, wanted.mailbox[0].name).inside
+            if out:
+                notes.append(f"In the scope, but they stay denied by another policy: {listing(after.addresses(out))}")
+    return tuple(notes)
+
+
 def permissions_of(world: World, after: World, draft: Draft) -> dict[str, PermissionReach]:
     """Reach before and after: of every intended permission, and of the wider ones that are taken away or kept."""
     names = [p.name for each in draft.wanted for p in each.mailbox]

@@ -1,9 +1,10 @@
 """What an admin should know beside an answer. Codes are stable; docs/reach.md lists them.
 
 About an app: account-disabled, consent-mismatch, ews-access, imap-pop-smtp, legacy-consent, mailbox-migration, manage-as-app,
-self-widening, stale-pointer, unknown-permission, unread-pointers. About an answer: assignment-disabled, dangling-assignee,
-dangling-scope, enforcement, filter-flagged, filter-undecided, filter-unreadable, members-unread, policy-invalid,
-recipient-root, unknown-role, unread-assignments, unread-policies, wildcard-policy.
+self-widening, stale-pointer, unknown-permission, unread-pointers.
+About an answer: ambiguous-assignee, assignment-disabled, dangling-assignee, dangling-scope, enforcement, filter-flagged,
+filter-undecided, filter-unreadable, members-unread, policy-invalid, recipient-root, unknown-role, unread-assignments,
+unread-policies, wildcard-policy.
 """
 
 from __future__ import annotations
@@ -91,13 +92,11 @@ def _on_exchange(app: App, known: catalog.Permission) -> Iterator[Finding]:
 
 
 def _pointers(rules: Rules, app: App) -> Iterator[Finding]:
-    listed = rules.snapshot.service_principals
-    if isinstance(listed, Unset):
+    if isinstance(rules.snapshot.service_principals, Unset):
         yield _finding(
             "unread-pointers", app, None, "Exchange's pointers were not read: every assignment may be this app's"
         )
-        return
-    for pointer in listed:
+    for pointer in rules.pointers().get(app.app_id.casefold(), ()):
         same_app = pointer.app_id.casefold() == app.app_id.casefold()
         if same_app and pointer.object_id.casefold() != app.object_id.casefold():
             text = (
@@ -146,19 +145,18 @@ def _assignment(rules: Rules, app: App, permission: str, given: Given) -> Iterat
     if rules.gives(given.assignment.role) is None:
         text = f"which permissions the role {given.assignment.role} of the assignment {name} gives is not known"
         yield _finding("unknown-role", app, permission, text)
+    elif given.doubt and not isinstance(rules.snapshot.service_principals, Unset):
+        yield _finding("ambiguous-assignee", app, permission, f"the role assignment {name}: {given.doubt}")
     yield from _problem(app, permission, f"the role assignment {name}", given.inside)
     for flag in given.inside.flags:
         yield _finding("filter-flagged", app, permission, f"the filter behind the role assignment {name}: {flag}")
 
 
 def _dangling(rules: Rules, app: App, permission: str) -> Iterator[Finding]:
-    assignments, pointers = rules.snapshot.role_assignments, rules.snapshot.service_principals
-    if isinstance(assignments, Unset) or isinstance(pointers, Unset):
+    if isinstance(rules.snapshot.service_principals, Unset):
         return
-    names = {app.object_id.casefold(), app.app_id.casefold(), app.display_name.casefold()}
-    for assignment in assignments:
-        assignee = assignment.assignee.casefold()
-        if assignee in names and assignee not in rules.pointers():
+    for name in sorted({app.object_id.casefold(), app.app_id.casefold(), app.display_name.casefold()}):
+        for assignment in rules.by_assignee(name) if name not in rules.pointers() else ():
             text = f"the role assignment {assignment.name} names this app, but Exchange has no such pointer: it gives nothing"
             yield _finding("dangling-assignee", app, permission, text)
 

@@ -35,6 +35,7 @@ class GroupIndex:
             dict(earlier._direct) if earlier is not None and earlier.recipients is recipients else {}
         )
         self._policy: dict[str, Span] = {}
+        self._in_unit: dict[str, Bits] = {}
 
     def find(self, object_id: str) -> Group | None:
         """The group with this external directory object id or guid."""
@@ -62,8 +63,12 @@ class GroupIndex:
 
     def unit_members(self, unit: AdministrativeUnit) -> Bits:
         """Direct members of an administrative unit."""
-        places = self.recipients.place_by_external_id
-        return bits(place for member in unit.members if (place := places.get(member.casefold())) is not None)
+        key = unit.id.casefold()
+        if key not in self._in_unit:
+            places = self.recipients.place_by_external_id
+            found = (places.get(member.casefold()) for member in unit.members)
+            self._in_unit[key] = bits(place for place in found if place is not None)
+        return self._in_unit[key]
 
     def policy(self, group: Group) -> Span:
         """Whom an access policy on this group finds: direct members and those of nested mail-enabled security groups.

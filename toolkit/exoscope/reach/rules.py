@@ -47,6 +47,7 @@ class Rules:
         self._allowed_by_policies: dict[str, Span] = {}
         self._assigned: dict[str, list[tuple[RoleAssignment, str | None]]] | None = None
         self._pointers: dict[str, list[ServicePrincipal]] | None = None
+        self._by_assignee: dict[str, list[RoleAssignment]] | None = None
 
     # -- rule 1: consent ----------------------------------------------------------------------------------------------
 
@@ -142,6 +143,15 @@ class Rules:
                 for text in {pointer.object_id.casefold(), pointer.app_id.casefold(), pointer.display_name.casefold()}:
                     self._pointers.setdefault(text, []).append(pointer)
         return self._pointers
+
+    def by_assignee(self, text: str) -> list[RoleAssignment]:
+        """The assignments whose assignee is this text, without case; none where assignments were not read."""
+        if self._by_assignee is None:
+            self._by_assignee = {}
+            listed = self.snapshot.role_assignments
+            for assignment in () if isinstance(listed, Unset) else listed:
+                self._by_assignee.setdefault(assignment.assignee.casefold(), []).append(assignment)
+        return self._by_assignee.get(text.casefold(), [])
 
     def assigned(self, app: App) -> list[tuple[RoleAssignment, str | None]] | None:
         """The app's assignments, disabled ones included, each with why it is not certain to be the app's (None: certain).

@@ -26,7 +26,8 @@ class SecretRef(Noun, frozen=True):
     base: Path
 
     def __str__(self) -> str:
-        return f"{self.scheme}:{self.text}"
+        # A command's arguments may hold what is nobody else's business.
+        return f"exec:{self.text.split(' ')[0]} …" if self.scheme == "exec" else f"{self.scheme}:{self.text}"
 
 
 class Waits(Noun, frozen=True):

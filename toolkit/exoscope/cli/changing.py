@@ -59,11 +59,16 @@ def ask(question: str) -> None:
         raise Refused("not approved", code="not-approved")
 
 
-def summary(plan: Plan) -> None:
-    """What a plan would do, on stderr, before the question."""
+def steps(plan: Plan) -> None:
+    """What a plan would do, step by step, on stderr, before the question."""
     frame.say(f"{len(plan.steps)} step(s) in {len(plan.stages)} stage(s), tenant {plain(plan.tenant.domain)}:")
     for step in plan.steps:
         frame.say(f"  {step.id} [{step.stage}] {plain(step.title)}")
+
+
+def summary(plan: Plan) -> None:
+    """Steps, and the sentences that an admin must read."""
+    steps(plan)
     for app in plan.apps:
         for note in app.notes:
             frame.say(f"  {plain(app.display_name)}: {plain(note)}")

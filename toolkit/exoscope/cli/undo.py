@@ -48,22 +48,20 @@ def command(
     def approve(plan: Plan) -> None:
         _opens(plan)
         if not yes:
-            changing.summary(plan)
+            changing.steps(plan)
             changing.ask("Take it back?")
 
     changing.finish(running.undo(run, desk, approve=approve, app=app, to=to, wait=wait or 0.0), as_json=as_json)
 
 
 def _opens(plan: Plan) -> None:
+    """Reach now and after, and the plan's notes: they name every mailbox that becomes reachable again."""
     for app in plan.apps:
         for permission, reach in app.permissions.items():
             name = f"{plain(app.display_name)}, {permission}"
             frame.say(f"{name}: reaches {_told(reach.before)} now, {_told(reach.after)} after")
-            gained = reach.gained
-            for address in gained.addresses if not gained.all_but else ():
-                frame.say(f"  becomes reachable again: {plain(address)}")
-            if gained.all_but:
-                frame.say(f"  becomes reachable again: {_told(gained)}")
+        for note in app.notes:
+            frame.say(f"  {plain(note)}")
 
 
 def _told(these: Addresses) -> str:

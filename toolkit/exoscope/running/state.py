@@ -156,7 +156,8 @@ class RunState:
         stage = self.stage_of(app)
         name = None if stage is None else stage.id
         if app in self.undone:
-            return AppAnswer(app, name, "stopped", UNDONE, None)
+            # A run that had come through stays done, though it does not stand any more; `code` says so.
+            return AppAnswer(app, name, "done" if stage is None else "stopped", UNDONE, None)
         ended = self.ended.get(app)
         if ended is not None:
             return AppAnswer(app, ended.stage, ended.outcome, ended.code, None)

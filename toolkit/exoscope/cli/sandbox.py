@@ -11,7 +11,7 @@ from exoscope.cli import frame
 command = frame.Group(
     "sandbox",
     short_help="Serve the twin of a tenant on this machine.",
-    help="Serve the twin of a tenant on this machine, to rehearse on.",
+    help="Serve the twin of a tenant on this machine.",
 )
 
 

@@ -78,7 +78,7 @@ def get_connection(call: Call) -> Iterable[Row]:
             "State": "Connected",
             "Id": 1,
             "Name": "ExchangeOnline_1",
-            "UserPrincipalName": connection.app_id,
+            "UserPrincipalName": None,  # the operator is the sandbox's own and stands in no answer
             "ConnectionUri": "https://outlook.office365.com",
             "TokenStatus": "Expired" if expired else "Active",
             "TokenExpiryTimeUTC": connection.expires_at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),

@@ -1,11 +1,4 @@
-"""What an admin should know beside an answer. Codes are stable; docs/reach.md lists them.
-
-About an app: account-disabled, consent-mismatch, ews-access, imap-pop-smtp, legacy-consent, mailbox-migration, manage-as-app,
-self-widening, stale-pointer, unknown-permission, unread-pointers.
-About an answer: ambiguous-assignee, assignment-disabled, dangling-assignee, dangling-scope, enforcement, filter-flagged,
-filter-undecided, filter-unreadable, members-unread, policy-invalid, recipient-root, unknown-role, unread-assignments,
-unread-policies, wildcard-policy.
-"""
+"""What an admin should know beside an answer. Codes are stable; docs/reach.md says what each means."""
 
 from __future__ import annotations
 
@@ -16,6 +9,43 @@ from exoscope.model import App, Unset
 from exoscope.outcome import Finding
 from exoscope.reach.rules import Given, Rules
 from exoscope.reach.scopes import Inside
+
+APP_CODES = frozenset(
+    {
+        "account-disabled",
+        "consent-mismatch",
+        "ews-access",
+        "imap-pop-smtp",
+        "legacy-consent",
+        "mailbox-migration",
+        "manage-as-app",
+        "self-widening",
+        "stale-pointer",
+        "unknown-permission",
+        "unread-pointers",
+    }
+)
+"""Codes of findings about an app, whatever is asked of it."""
+ANSWER_CODES = frozenset(
+    {
+        "ambiguous-assignee",
+        "assignment-disabled",
+        "dangling-assignee",
+        "dangling-scope",
+        "enforcement",
+        "filter-flagged",
+        "filter-undecided",
+        "filter-unreadable",
+        "members-unread",
+        "policy-invalid",
+        "recipient-root",
+        "unknown-role",
+        "unread-assignments",
+        "unread-policies",
+        "wildcard-policy",
+    }
+)
+"""Codes of findings about one answer."""
 
 
 def of_app(rules: Rules, app: App) -> tuple[Finding, ...]:

@@ -1,0 +1,83 @@
+"""Writes docs/schemas, JSON Schema (2020-12) of every file and answer: ``python tests/schemas.py``. A test compares.
+
+Add a file or an answer to FILES or ANSWERS and run it. Files refuse unknown keys; answers may gain keys in later versions, so
+their schemas allow them.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from exoscope.model import PlanFile, Proof, Snapshot
+from exoscope.reach import MailboxAnswer, ReachAnswer, Story
+
+FOLDER = Path(__file__).resolve().parents[1] / "docs" / "schemas"
+
+FILES: dict[str, tuple[type, str]] = {
+    "snapshot": (Snapshot, "A tenant as read at one time: the file of exoscope snapshot"),
+    "plan-file": (PlanFile, "plan.json: the file of exoscope plan"),
+}
+
+
+class ErrorDetail(msgspec.Struct):
+    """What happened, whether a tenant was changed, and what to do next. Codes are stable."""
+
+    code: str
+    message: str
+    changed: bool
+    next: str
+
+
+class ErrorAnswer(msgspec.Struct):
+    """What any command prints with --json when it fails and has no answer of its own."""
+
+    error: ErrorDetail
+
+
+ANSWERS: dict[str, tuple[type, str]] = {
+    "reach": (ReachAnswer, "exoscope reach --app --permission --json"),
+    "reach-mailbox": (MailboxAnswer, "exoscope reach --mailbox --json"),
+    "explain": (Story, "exoscope explain --json"),
+    "verify": (Proof, "exoscope verify --json"),
+    "error": (ErrorAnswer, "a failure of any command with --json"),
+}
+
+
+def schemas() -> dict[str, dict[str, Any]]:
+    """Name → schema, of all files and answers."""
+    found = {}
+    for name, (kind, title) in {**FILES, **ANSWERS}.items():
+        schema = msgspec.json.schema(kind, ref_template="#/$defs/{name}")
+        if name in ANSWERS:
+            _open(schema)
+        if name == "snapshot":
+            # Values of attributes are Any to the type checker only; the loader is stricter, and so is the schema.
+            texts = {"type": "array", "items": {"type": "string"}}
+            value = {"anyOf": [{"type": "string"}, {"type": "boolean"}, {"type": "number"}, texts]}
+            schema["$defs"]["Recipient"]["properties"]["attributes"]["additionalProperties"] = value
+        found[name] = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title, **schema}
+    return found
+
+
+def text(schema: dict[str, Any]) -> str:
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def _open(node: Any) -> None:
+    if isinstance(node, dict):
+        if node.get("additionalProperties") is False:
+            del node["additionalProperties"]
+        for value in node.values():
+            _open(value)
+    elif isinstance(node, list):
+        for value in node:
+            _open(value)
+
+
+if __name__ == "__main__":
+    for name, schema in schemas().items():
+        (FOLDER / f"{name}.schema.json").write_text(text(schema), encoding="utf-8")

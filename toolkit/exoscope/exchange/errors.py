@@ -34,7 +34,7 @@ class Failure(Noun, frozen=True):
 _BY_NAME: tuple[tuple[str, type[ServiceError]], ...] = (
     (r"ExoscopeNotConnected", LostSession),
     (r"CommandNotFoundException", AccessDenied),
-    (r"NamedParameterNotFound|ParameterBindingException", AccessDenied),
+    (r"NamedParameterNotFound", AccessDenied),
     (r"ManagementObjectNotFound|MemberNotFoundException|MapiObjectNotFound|RecipientNotFoundException", ObjectNotFound),
     (r"ObjectAlreadyExists|MemberAlreadyExists|AlreadyExistsException|ProxyAddressExists|DuplicateName", AlreadyExists),
     (
@@ -55,7 +55,10 @@ _BY_TEXT: tuple[tuple[str, type[ServiceError]], ...] = (
         AccessDenied,
     ),
     (r"(token|session).{0,40}(expired|is no longer valid)|\b401\b.{0,20}unauthorized", LostSession),
-    (r"try again later|temporarily unavailable|server side error|\b50[234]\b|operation has timed out", Transient),
+    (
+        r"try again later|temporarily unavailable|server side error|(http|status)[^0-9]{0,20}50[234]\b|operation has timed out",
+        Transient,
+    ),
 )
 
 _BY_CATEGORY: dict[str, type[ServiceError]] = {
@@ -88,9 +91,10 @@ def typed(failure: Failure) -> ServiceError:
     message = " ".join(failure.message.split()) or failure.error_id or "an error without a text"
     if failure.activity:
         message = f"{failure.activity}: {message}"
-    if "CommandNotFoundException" in failure.error_id or any("CommandNotFoundException" in t for t in failure.types):
-        # Exchange exports only the cmdlets that the caller's roles allow; one without a role is "not recognized".
-        message += " (Exchange offers a session only the cmdlets its roles allow)"
+    names = " ".join((failure.error_id, *failure.types))
+    if "CommandNotFoundException" in names or "NamedParameterNotFound" in names:
+        # Exchange exports the cmdlets and parameters that the caller's roles allow; others are "not recognized", "not found".
+        message += " (Exchange offers a session only what its roles allow)"
     after = _AFTER.search(failure.message) if kind is Throttled else None
     seconds = None
     if after is not None:

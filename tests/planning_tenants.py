@@ -164,7 +164,7 @@ def _policy(given: Mapping[str, Any]) -> AccessPolicy:
 
 
 def _recipients(mailboxes: Any, mail_users: Any) -> tuple[Recipient, ...]:
-    boxes = mailboxes if isinstance(mailboxes, dict) else dict.fromkeys(mailboxes, {})
+    boxes = mailboxes if isinstance(mailboxes, dict) else dict.fromkeys(mailboxes)
     rows = [_recipient(name, "UserMailbox", each or {}) for name, each in boxes.items()]
     return (*rows, *(_recipient(name, "MailUser", {}) for name in mail_users))
 

@@ -59,7 +59,7 @@ def apply_step(
     if step.target.kind == "group" and state is not None:
         group = states.find_group_named(changed, target.key["name"])
         if group is not None:
-            for name, value in _group_yields(group).items():
+            for name, value in group_yields(group).items():
                 known[f"<{step.id}.{name}>"] = value
     return changed, known
 
@@ -72,7 +72,8 @@ def apply_steps(snapshot: Snapshot, steps: Iterable[Step]) -> Snapshot:
     return snapshot
 
 
-def _group_yields(group: Group) -> dict[str, str]:
+def group_yields(group: Group) -> dict[str, str]:
+    """What the step that makes a group yields."""
     return {
         "distinguished_name": group.distinguished_name,
         "guid": group.guid,

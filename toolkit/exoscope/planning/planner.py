@@ -27,7 +27,7 @@ from exoscope.planning.holdings import Holdings, by_mechanism, sort_consents, st
 from exoscope.planning.rbac import check_beside, grant, intended, pointer
 from exoscope.planning.resolve import resolve, resolve_app
 from exoscope.planning.scoped import CODES, not_scoped_because
-from exoscope.planning.stages import assemble, makers_of
+from exoscope.planning.stages import apply_change, assemble, makers_of
 from exoscope.planning.states import find_app, fold
 from exoscope.planning.telling import (
     NEEDS_CUSTOMIZED,
@@ -105,26 +105,8 @@ def _draft(world: World, app: App, entries: Sequence[IntentEntry], accept_custom
     wanted = [resolve(world, entry, app, place) for entry, place in _places(entries)]
     holdings = sort_consents(app, wanted)
     _check_enforcement(world, app, wanted)
-    changes: list[Change] = []
-    filters: list[str | None] = []
-    groups: list[str | None] = []
+    changes, filters, groups = _entry_changes(world, app, wanted)
     notes: list[str] = [note for each in wanted for note in each.notes]
-    for each in wanted:
-        if each.entry.mechanism == "rbac":
-            made = grant(world, app, each)
-            changes += made.changes
-            filters.append(made.filter)
-            groups.append(made.group)
-            changes += access_policy.consents(app, each.directory, "grant")
-        else:
-            restriction = access_policy.restrict(world, app, each)
-            changes += restriction.changes
-            filters.append(None)
-            groups.append(restriction.group or None)
-            changes += access_policy.consents(app, (*each.mailbox, *each.directory), "consent")
-    if any(each.target.kind == "role_assignment" for each in changes):
-        changes = [*pointer(world.snapshot, app), *changes]
-        changes.sort(key=lambda each: _ORDER.get(each.target.kind, 2))
     changes += _cutover(app, wanted, holdings)
     _check_customized(world.snapshot, changes, accept_customization)
     no_cae = any(each.entry.no_cae for each in wanted)
@@ -143,8 +125,35 @@ def _draft(world: World, app: App, entries: Sequence[IntentEntry], accept_custom
     )
 
 
-# Within a stage: what is used is made before what uses it. The sort is stable, so entries keep their order.
-_ORDER = {"group": 0, "pointer": 1}
+def _entry_changes(
+    world: World, app: App, wanted: Sequence[Wanted]
+) -> tuple[list[Change], list[str | None], list[str | None]]:
+    """What each entry needs, the filter and the group behind its scope. Each entry finds there what those before it make."""
+    changes: list[Change] = []
+    filters: list[str | None] = []
+    groups: list[str | None] = []
+
+    def take(new: Sequence[Change]) -> None:
+        nonlocal world
+        for each in new:
+            world = world.after(apply_change(world.snapshot, each))
+        changes.extend(new)
+
+    for each in wanted:
+        now = find_app(world.snapshot, app.app_id) or app
+        if each.entry.mechanism == "rbac":
+            made = grant(world, now, each)
+            if made.assignment_changes:
+                take(pointer(world.snapshot, app))
+            take((*made.changes, *access_policy.consents(now, each.directory, "grant")))
+            filters.append(made.filter)
+            groups.append(made.group)
+        else:
+            made_policy = access_policy.restrict(world, now, each)
+            take((*made_policy.changes, *access_policy.consents(now, (*each.mailbox, *each.directory), "consent")))
+            filters.append(None)
+            groups.append(made_policy.group or None)
+    return changes, filters, groups
 
 
 def _places(entries: Sequence[IntentEntry]) -> list[tuple[IntentEntry, int]]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from exoscope.model import App, Stage, State, Step, Target
-from exoscope.planning.drafts import TITLES, Change, Draft
+from exoscope.model import App, Snapshot, Stage, State, Step, Target
+from exoscope.planning.drafts import TITLES, Change, Draft, known
+from exoscope.planning.effect import after, group_yields
 from exoscope.planning.operations import step
+from exoscope.planning.states import find_group_named
 
 _MADE = re.compile(r"<made ([^<>]*)\.([a-z_]+)>")
 
@@ -22,6 +24,10 @@ def assemble(drafts: Sequence[Draft], shared: Sequence[Change] = ()) -> tuple[tu
     stages: list[Stage] = []
     steps: list[Step] = []
     makers: dict[str, str] = {}
+
+    def fill(text: str) -> str:
+        return fill_made(text, makers)
+
     for stage in TITLES:
         gates = tuple(draft.gates[stage] for draft in drafts if stage in draft.gates)
         changes: list[tuple[App | None, Change]] = [(None, each) for each in shared if each.stage == stage]
@@ -38,11 +44,11 @@ def assemble(drafts: Sequence[Draft], shared: Sequence[Change] = ()) -> tuple[tu
                 step(
                     step_id,
                     stage,
-                    Target(target.kind, {name: fill_made(value, makers) for name, value in target.key.items()}),
-                    _state(change.before, makers),
-                    _state(change.after, makers),
+                    Target(target.kind, {name: fill(value) for name, value in target.key.items()}),
+                    _state(change.before, fill),
+                    _state(change.after, fill),
                     app,
-                    None if change.identity is None else fill_made(change.identity, makers),
+                    None if change.identity is None else fill(change.identity),
                 )
             )
     return tuple(stages), tuple(steps)
@@ -58,10 +64,25 @@ def makers_of(steps: Sequence[Step]) -> dict[str, str]:
     return {each.target.key["name"]: each.id for each in steps if each.target.kind == "group" and each.before is None}
 
 
-def _state(state: State, makers: dict[str, str]) -> State:
+def apply_change(snapshot: Snapshot, change: Change) -> Snapshot:
+    """The snapshot after a change, what stands for a made group's values taken from the group in the snapshot."""
+
+    def filled(text: str) -> str:
+        return _MADE.sub(lambda found: _value_of(snapshot, found.group(1), found.group(2)), text)
+
+    key = {name: filled(value) for name, value in change.target.key.items()}
+    return after(snapshot, Target(change.target.kind, key), _state(change.after, filled))
+
+
+def _value_of(snapshot: Snapshot, name: str, what: str) -> str:
+    group = known(find_group_named(snapshot, name), f"the group {name} is made before it is used")
+    return group_yields(group)[what]
+
+
+def _state(state: State, fill: Callable[[str], str]) -> State:
     def filled(value: Any) -> Any:
         if isinstance(value, str):
-            return fill_made(value, makers)
+            return fill(value)
         if isinstance(value, dict):
             return {name: filled(each) for name, each in value.items()}
         return value

@@ -219,8 +219,8 @@ class Pool:
     def _execute(self, running: _Running, commands: list[Any]) -> CmdletError | None:
         """Run it; a returned error is one that ended the pipeline."""
         scripts = [command for command in commands if command.is_script]
-        parameters = {str(name or ""): value for name, value in commands[0].parameters}
-        if len(commands) == 1 and scripts and known_prelude(commands[0].command_text):
+        parameters = {_text(name or ""): value for name, value in commands[0].parameters}
+        if len(commands) == 1 and scripts and known_prelude(_text(commands[0].command_text)):
             try:
                 self._session.connect({name: _plain(value) for name, value in parameters.items()})
             except CmdletError as error:
@@ -232,7 +232,7 @@ class Pool:
                 "System.Management.Automation.PSNotSupportedException", _NO_LANGUAGE, category="ParserError"
             )
         try:
-            pipelines = read(commands[0].command_text)
+            pipelines = read(_text(commands[0].command_text))
         except GuardRefused as refusal:
             kind = "System.Management.Automation.ParseException"
             return CmdletError(kind, f"{_NO_LANGUAGE} {refusal.message}", category="ParserError")
@@ -305,10 +305,17 @@ class Pool:
         )
 
 
+def _text(value: str) -> str:
+    """Python's own text: psrpcore's subclass makes an object of every character that is looked at."""
+    return str.__str__(value)
+
+
 def _plain(value: Any) -> Any:
     """A parameter's value as Python's own: a SecureString in clear, for the session alone."""
     if isinstance(value, PSSecureString):
-        return str(value.decrypt())
+        return _text(value.decrypt())
+    if isinstance(value, str):
+        return _text(value)
     if isinstance(value, list | tuple):
         return [_plain(each) for each in value]
     return value

@@ -13,7 +13,8 @@ PACKAGE = Path(__file__).resolve().parents[2] / "toolkit" / "exoscope"
 
 # From the top of the house to its ground; rooms of one level do not import each other.
 LEVELS = (
-    ("cli", "__main__"),
+    ("__main__",),
+    ("cli", "api"),
     ("rehearsing", "reporting"),
     ("checking",),
     ("running",),

@@ -1,0 +1,158 @@
+"""The public API for migration scripts: what ``import exoscope`` offers beside the nouns."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+
+from exoscope import snapshot as snapshots
+from exoscope.checking import verify as _verify
+from exoscope.clock import Clock, SystemClock
+from exoscope.intent import load_intent
+from exoscope.model import Intent, Plan, PlanFile, Proof, Snapshot
+from exoscope.planning import load_plan, plan_hash, plan_scope
+from exoscope.profile import Profile, load_profile, state_dir
+from exoscope.proving import Options
+from exoscope.reading import Connection, Wanted, read_snapshot, wanted_for
+from exoscope.running import Desk, Event, RunAnswer, Store
+from exoscope.running import apply as _apply
+from exoscope.running import resume as _resume
+from exoscope.running import undo as _undo
+from exoscope.running.tenancy import desk_for
+
+Progress = Callable[[str], None]
+
+
+def plan(snapshot: Snapshot | Path | str, intent: Intent | Path | str, *, accept_customization: bool = False) -> Plan:
+    """The plan from a snapshot (or its file) to an intent (or its scope.yaml). Pure but for reading the files.
+
+    Apps that are refused stand in ``.refusals`` of the plan. Raises :class:`~exoscope.outcome.Refused`, carrying the refusals,
+    when nothing can be planned; BadInput (NotFound, Ambiguous) naming the line; Unreadable.
+    """
+    tenant = snapshot if isinstance(snapshot, Snapshot) else snapshots.load(Path(snapshot))
+    wanted = intent if isinstance(intent, Intent) else load_intent(Path(intent))
+    return plan_scope(tenant, wanted, accept_customization=accept_customization)
+
+
+class Tenant:
+    """A tenant by its profile: ``with Tenant.connect("exoscope.toml") as tenant: …``. Use it from one thread.
+
+    Nothing is opened before it is needed; every method raises the :class:`~exoscope.outcome.ExoscopeError` family. ``progress``
+    gets a line now and then.
+    """
+
+    def __init__(self, profile: Profile, state: Path, clock: Clock, progress: Progress) -> None:
+        self.profile = profile
+        self._clock = clock
+        self._progress = progress
+        self._store = Store(state)
+        self._connection: Connection | None = None
+
+    @classmethod
+    def connect(
+        cls,
+        profile: Path | str | None = None,
+        *,
+        state: Path | str | None = None,
+        environ: Mapping[str, str] = os.environ,
+        clock: Clock | None = None,
+        progress: Progress | None = None,
+    ) -> Tenant:
+        """A tenant by a profile's file (else EXOSCOPE_PROFILE, else ./exoscope.toml); ``state``: where journals lie."""
+        loaded = load_profile(Path(profile) if profile is not None else None, environ)
+        place = state_dir(Path(state) if state is not None else None, environ, loaded)
+        return cls(loaded, place, clock or SystemClock(), progress or (lambda text: None))
+
+    def __enter__(self) -> Tenant:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End all sessions; never raises."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def snapshot(self, intent: Intent | Path | str | None = None) -> Snapshot:
+        """Read the tenant; ``intent`` names groups whose members must be read too. What could not be read is in ``unread``."""
+        if intent is None:
+            wanted = Wanted()
+        else:
+            wanted = wanted_for(intent if isinstance(intent, Intent) else load_intent(Path(intent)))
+        return read_snapshot(self._open(), wanted=wanted, progress=self._progress)
+
+    def apply(self, plan: Plan | PlanFile | Path | str, *, wait: float = 0.0) -> RunAnswer:
+        """Run a plan up to the first gate that is not open, waiting ``wait`` seconds in all. Approval is the caller's."""
+        return _apply(_file(plan), self._desk(), wait=wait)
+
+    def resume(self, run: str = "last", *, wait: float = 0.0) -> RunAnswer:
+        """Go on with a run."""
+        return _resume(run, self._desk(), wait=wait)
+
+    def undo(
+        self,
+        run: str = "last",
+        *,
+        approve: Callable[[Plan], None],
+        app: str | None = None,
+        to: str | None = None,
+        wait: float = 0.0,
+    ) -> RunAnswer:
+        """Take a run back. ``approve`` is shown the undo plan, with every mailbox that opens again, and raises to say no."""
+        return _undo(run, self._desk(), approve=approve, app=app, to=to, wait=wait)
+
+    def verify(
+        self,
+        subject: Plan | PlanFile | Intent | Path | str,
+        *,
+        wait: float = 0.0,
+        options: Options | None = None,
+        say: Progress | None = None,
+    ) -> Proof:
+        """Prove a plan (or an intent) over a fresh reading. ``say`` gets what will be asked, before it is."""
+        desk = self._desk()
+        done = _verify(
+            subject if isinstance(subject, Intent) else _subject(subject),
+            self._open(),
+            self._store,
+            options=options or Options(),
+            waits=desk.waits,
+            lengthen=desk.lengthen,
+            operator=desk.operator,
+            clock=self._clock,
+            wait=wait,
+            say=say or self._progress,
+            progress=self._progress,
+        )
+        return done.proof
+
+    def _open(self) -> Connection:
+        if self._connection is None:
+            self._connection = Connection(self.profile, self._clock, self._progress)
+        return self._connection
+
+    def _desk(self) -> Desk:
+        def progress(event: Event) -> None:
+            self._progress(event.text)
+
+        return desk_for(self.profile, self._store, clock=self._clock, progress=progress)
+
+
+def _file(plan: Plan | PlanFile | Path | str) -> PlanFile:
+    if isinstance(plan, PlanFile):
+        return plan
+    if isinstance(plan, Plan):
+        return PlanFile("exoscope/plan@1", plan_hash(plan), plan)
+    return load_plan(Path(plan).read_bytes(), str(plan))
+
+
+def _subject(subject: Plan | PlanFile | Path | str) -> PlanFile | Intent:
+    if isinstance(subject, Path | str) and Path(subject).suffix.casefold() in (".yaml", ".yml"):
+        return load_intent(Path(subject))
+    return _file(subject)

@@ -1,0 +1,77 @@
+"""When each app was last changed, as the journals under a state folder tell it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+
+from exoscope.model import AppPlan, Gate, Noun, Plan, WaitKind
+from exoscope.outcome import ExoscopeError
+from exoscope.planning.timing import gate_seconds
+from exoscope.proving import History
+from exoscope.running import Store
+
+
+class Past(Noun, frozen=True):
+    """What the journals say. ``run``: the last run of the plan in question (null: none here), ``plan`` what it ran;
+    ``histories`` by app id; ``unreadable`` names runs whose journal could not be read, so that they may have changed anything.
+    """
+
+    histories: dict[str, History]
+    run: str | None
+    plan: Plan | None
+    unreadable: tuple[str, ...]
+
+
+def past(
+    store: Store, tenant_id: str, plan_hash: str | None, waits: Mapping[WaitKind, float], *, lengthen: bool
+) -> Past:
+    """Read every journal of this tenant. ``plan_hash``: whose run is looked for; None: the last one that made anything."""
+    histories: dict[str, History] = {}
+    run, plan, unreadable = None, None, []
+    for folder in store.folders():
+        try:
+            file, state = store.open(folder)
+        except ExoscopeError:
+            unreadable.append(folder.run)
+            continue
+        if file.plan.tenant.id.casefold() != tenant_id.casefold():
+            continue
+        if file.hash == plan_hash or (plan_hash is None and file.plan.purpose != "undo"):
+            run, plan = folder.run, file.plan
+        for app in file.plan.apps:
+            changes = [
+                (datetime.fromisoformat(record.at), step.target.kind == "consent" and step.after is None)
+                for step in file.plan.steps
+                if step.app_id == app.app_id and (record := state.done.get(step.id)) is not None and not record.already
+            ]
+            if changes:
+                histories[app.app_id] = _later(
+                    histories.get(app.app_id, History()),
+                    _history(changes, _token_gate(file.plan, app), waits, lengthen),
+                )
+    return Past(histories, run, plan, tuple(unreadable))
+
+
+def _token_gate(plan: Plan, app: AppPlan) -> Gate:
+    minutes = [gate.token_minutes for stage in plan.stages for gate in stage.gates if gate.app_id == app.app_id]
+    return Gate(app.app_id, (app.token_wait,), (), next((each for each in minutes if each is not None), None))
+
+
+def _history(
+    changes: Iterable[tuple[datetime, bool]], tokens: Gate, waits: Mapping[WaitKind, float], lengthen: bool
+) -> History:
+    listed = list(changes)
+    removals = [at for at, removed in listed if removed]
+    ends = timedelta(seconds=gate_seconds(tokens, waits, lengthen=lengthen))
+    return History(
+        settled_at=max(at for at, _ in listed) + timedelta(seconds=waits["cache"]),
+        old_tokens_until=max(removals) + ends if removals else None,
+    )
+
+
+def _later(one: History, other: History) -> History:
+    def latest(*moments: datetime | None) -> datetime | None:
+        return max((each for each in moments if each is not None), default=None)
+
+    return History(latest(one.settled_at, other.settled_at), latest(one.old_tokens_until, other.old_tokens_until))

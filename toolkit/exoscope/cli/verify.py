@@ -1,0 +1,185 @@
+"""``exoscope verify``: prove a plan or an intent."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from exoscope.cli import frame
+from exoscope.cli.printing import line, plain
+from exoscope.outcome import BadInput, verdict_exit
+
+if TYPE_CHECKING:
+    from exoscope.checking import Subject, Verification
+    from exoscope.model import Proof
+
+
+@frame.command("verify", short_help="Prove a plan or an intent with Exchange's answers and Graph calls as the app.")
+@click.argument("subject", type=click.Path(path_type=Path), metavar="PLAN_OR_SCOPE")
+@click.option("--sample", type=click.IntRange(1), metavar="N", help="Ask about N mailboxes outside the scope (300).")
+@click.option("--all", "everything", is_flag=True, help="Ask every witness about every mailbox.")
+@click.option(
+    "--seed", type=int, default=1, show_default=True, help="Seed of the sample: the same one asks the same mailboxes."
+)
+@click.option(
+    "--limit-refusals",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Make at most N calls as the app that will be refused.",
+)
+@click.option(
+    "--probe-send",
+    is_flag=True,
+    help="For Mail.Send, post a message without recipients as the app; it cannot be delivered.",
+)
+@click.option("--accept", type=click.Choice(["configured"]), help="Count a verdict of configured as success (exit 0).")
+@click.option(
+    "--evidence",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE.html",
+    help="Write a page for an auditor, and its JSON beside it.",
+)
+@click.option("--counts", is_flag=True, help="Leave mailbox addresses out of the evidence.")
+@frame.wait_option
+@frame.profile_option
+@frame.state_option
+@frame.json_option
+def command(
+    subject: Path,
+    sample: int | None,
+    everything: bool,
+    seed: int,
+    limit_refusals: int | None,
+    probe_send: bool,
+    accept: str | None,
+    evidence: Path | None,
+    counts: bool,
+    wait: float | None,
+    profile: Path | None,
+    state: Path | None,
+    as_json: bool,
+) -> None:
+    """Prove a plan or an intent with Exchange's answers and Graph calls as the app. Changes nothing.
+
+    The tenant is read anew. Exit 0: proven (or configured, accepted), 1: violated, 3: pending until ready_at, 6: unknown or
+    only configured.
+    """
+    if sample is not None and everything:
+        raise click.UsageError("--sample and --all exclude each other")
+    if counts and evidence is None:
+        raise click.UsageError("--counts is about --evidence")
+    from exoscope.checking import verify
+    from exoscope.clock import SystemClock
+    from exoscope.profile import load_profile, state_dir
+    from exoscope.proving import Options
+    from exoscope.reading import Connection
+    from exoscope.running import Store
+    from exoscope.running.tenancy import desk_for
+
+    meant = _subject(subject)
+    if evidence is not None:
+        _check_place(evidence)
+    loaded = load_profile(profile, os.environ)
+    clock = SystemClock()
+    store = Store(state_dir(state, os.environ, loaded))
+    desk = desk_for(loaded, store, clock=clock, progress=lambda event: None)
+    with Connection(loaded, clock, lambda text: frame.say(plain(text))) as connection:
+        done = verify(
+            meant,
+            connection,
+            store,
+            options=Options(
+                seed=seed, sample=sample, everything=everything, limit_refusals=limit_refusals, send=probe_send
+            ),
+            waits=desk.waits,
+            lengthen=desk.lengthen,
+            operator=desk.operator,
+            clock=clock,
+            wait=wait or 0.0,
+            say=lambda text: frame.say(plain(text)),
+            progress=lambda text: frame.progress(plain(text)),
+        )
+    if evidence is not None:
+        _write(done, evidence, counts=counts)
+    if as_json:
+        frame.answer(done.proof)
+    else:
+        _print(done.proof)
+    ending = verdict_exit(done.proof.verdict, accept_configured=accept == "configured")
+    if ending:
+        frame.finish(ending)
+
+
+def _subject(path: Path) -> Subject:
+    """A plan (JSON) or an intent (YAML), told apart by what is in the file."""
+    data = frame.read_file(path)
+    if data.lstrip().startswith(b"{"):
+        from exoscope.planning.hashing import load_plan
+
+        return load_plan(data, str(path))
+    from exoscope.intent import load_intent
+
+    return load_intent(path)
+
+
+def _check_place(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise BadInput(
+            f"{path.parent} is no folder, so {path.name} cannot be written", next="Name a folder that exists."
+        )
+
+
+def _write(done: Verification, path: Path, *, counts: bool) -> None:
+    from exoscope import system
+    from exoscope.reporting import evidence_of, tally, to_html, to_json, without_addresses
+
+    whole = evidence_of(done)
+    tallies = {
+        (app.app_id, name): tally(proof.checks) for app in whole.proof.apps for name, proof in app.permissions.items()
+    }
+    told = without_addresses(whole) if counts else whole
+    page, data = path, path.with_suffix(".json")
+    system.write_private(page, to_html(told, tallies=tallies).encode("utf-8"), replace=True)
+    system.write_private(data, to_json(told), replace=True)
+    frame.say(f"Evidence: {page} and {data}")
+
+
+def _print(proof: Proof, limit: int = 20) -> None:
+    line(f"Verdict: {proof.verdict}")
+    for app in proof.apps:
+        line()
+        scoped = "scoped" if app.scoped else f"NOT scoped ({', '.join(app.not_scoped_because)})"
+        line(f"{app.display_name} ({app.app_id}): {scoped}")
+        for name, seen in app.permissions.items():
+            inside = sum(1 for check in seen.checks if check.expected == "allowed")
+            line(f"  {name}: {seen.verdict}{': ' + seen.why if seen.why else ''}")
+            line(f"    {inside} mailboxes inside; {seen.sampled} of {seen.of} outside were asked")
+            if seen.upper_bound:
+                line(
+                    f"    0 leaks in {seen.sampled} of {seen.of}: below {seen.upper_bound:.2%} at 95 % (seed {seen.seed})"
+                )
+            odd = [check for check in seen.checks if check.cause]
+            for check in odd[:limit]:
+                line(
+                    f"    {check.mailbox}: expected {check.expected}, predicted {check.predicted}, "
+                    f"Exchange {check.exchange}, Graph {check.graph}: {check.cause}"
+                )
+                if check.remedy:
+                    line(f"      {check.remedy}")
+            if len(odd) > limit:
+                line(f"    and {len(odd) - limit} more; --json has all")
+    for moved in proof.moved[:limit]:
+        line(f"  {moved.mailbox} {moved.change} the scope since the plan ({moved.permission})")
+    if len(proof.moved) > limit:
+        line(f"  and {len(proof.moved) - limit} more joined or left")
+    line()
+    if proof.ready_at:
+        line(f"Come back at {proof.ready_at}.")
+    if proof.old_tokens_until:
+        line(f"Tokens issued before the removal may act until {proof.old_tokens_until}.")
+    line("Not covered:")
+    for each in proof.not_covered:
+        line(f"  {each}")

@@ -212,6 +212,9 @@ def test_members(callers: Callable[[str], GraphCaller], shared_twin: Twin) -> No
     hands = next(g for g in load_sample().groups if g.display_name == "All hands")
     rows = callers("operator").every(f"/groups/{hands.external_directory_object_id}/members")
     assert len(rows) == len(hands.members), "a contact stands there too"
+    ring = next(g for g in load_sample().groups if g.display_name == "Ring A")
+    rows = callers("operator").every(f"/groups/{ring.external_directory_object_id}/transitiveMembers")
+    assert {row["displayName"] for row in rows} == {"Ring A", "Ring B", "Fatima Zahra", "Viktor Novák"}, "a circle ends"
     rows = callers("operator").every(f"/directory/administrativeUnits/{words['unit']}/members?$select=id")
     assert {row["id"] for row in rows} == set(load_sample().administrative_units[0].members)
 

@@ -84,6 +84,22 @@ class Directory:
             raise Unread(f"members of {group.display_name}")
         return many(call, list(self._members(group.members)), "directoryObjects")
 
+    def group_transitive_members(self, call: Call, id: str) -> Reply:
+        """GET /groups/{id}/transitiveMembers: each once, through groups at any depth."""
+        call.needs(*_MEMBERS)
+        found: dict[str, str] = {}
+        waiting, seen = [self._group(id)], set[str]()
+        while waiting:
+            group = waiting.pop()
+            if group.guid.casefold() in seen:
+                continue
+            seen.add(group.guid.casefold())
+            if group.members is None:
+                raise Unread(f"members of {group.display_name}")
+            found |= {guid.casefold(): guid for guid in group.members}
+            waiting += [inner for guid in group.members if (inner := self._inner(guid))]
+        return many(call, list(self._members(tuple(found.values()))), "directoryObjects")
+
     def units(self, call: Call) -> Reply:
         """GET /directory/administrativeUnits."""
         call.needs(*_UNITS)
@@ -119,9 +135,12 @@ class Directory:
         view = self.tenant.view
         for guid in guids:
             recipient = view.recipient(guid)
-            nested = next((g for g in view.groups_by_id(guid) if g.guid.casefold() == guid.casefold()), None)
-            found = recipient or nested
+            found = recipient or self._inner(guid)
             yield self._member((found.external_directory_object_id if found else None) or guid)
+
+    def _inner(self, guid: str) -> Group | None:
+        found = self.tenant.view.groups_by_id(guid)
+        return next((group for group in found if group.guid.casefold() == guid.casefold()), None)
 
     def _member(self, id: str) -> dict[str, Any]:
         view = self.tenant.view

@@ -104,6 +104,18 @@ class Mailboxes:
             lambda mailbox: many(call, rows(mailbox), f"users('{user}')/{kind}", page=10),
         )
 
+    def calendar(self, call: Call, user: str) -> Reply:
+        """GET /users/{user}/calendar: the default one."""
+        check_options(call)
+
+        def answer(mailbox: Recipient) -> Reply:
+            row = _entry(mailbox, "calendar", name="Calendar")
+            return Reply(
+                200, {"@odata.context": context(call, f"users('{user}')/calendar/$entity"), **select(call, row)}
+            )
+
+        return self._allowed(call, user, _NEEDS["calendars"], answer)
+
     def message(self, call: Call, user: str, id: str) -> Reply:
         """GET /users/{user}/messages/{id}."""
         check_options(call)

@@ -61,6 +61,7 @@ class Graph:
             ("GET", "/groups", directory.groups),
             ("GET", "/groups/<id>", directory.group),
             ("GET", "/groups/<id>/members", directory.group_members),
+            ("GET", "/groups/<id>/transitiveMembers", directory.group_transitive_members),
             ("GET", "/directory/administrativeUnits", directory.units),
             ("GET", "/directory/administrativeUnits/<id>", directory.unit),
             ("GET", "/directory/administrativeUnits/<id>/members", directory.unit_members),
@@ -82,6 +83,8 @@ class Graph:
                 ("GET", f"{user}/{kind}", lambda call, user, kind=kind: collection(call, user, kind))
                 for kind in ("messages", "mailFolders", "calendars", "events", "contacts", "contactFolders")
             ),
+            ("GET", f"{user}/calendar", self.mailboxes.calendar),
+            ("GET", f"{user}/calendar/events", lambda call, user: collection(call, user, "events")),
             ("GET", f"{user}/messages/<id>", self.mailboxes.message),
             ("GET", f"{user}/messages/<id>/attachments", self.mailboxes.attachments),
             ("GET", f"{user}/mailFolders/<id>", self.mailboxes.folder),
@@ -150,6 +153,9 @@ class Graph:
         """One call, alone or of a batch. Raises GraphError or Dropped."""
         self.limits.request(call.principal.app_id)
         self.faults.take(call, after_acting=False)
+        if "/$" in call.path:
+            # $count, $value, $ref, $delta…: not the id that a route would take it for
+            raise not_modelled(f"{call.method} {call.path}")
         try:
             found = _ALTERNATE.match(call.path)
             path = call.path

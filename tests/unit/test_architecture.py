@@ -15,7 +15,8 @@ PACKAGE = Path(__file__).resolve().parents[2] / "toolkit" / "exoscope"
 LEVELS = (
     ("__main__",),
     ("cli", "api"),
-    ("rehearsing", "reporting"),
+    ("rehearsing",),
+    ("reporting",),
     ("checking",),
     ("running",),
     ("proving",),

@@ -32,8 +32,7 @@ def plan(snapshot: Snapshot | Path | str, intent: Intent | Path | str, *, accept
     when nothing can be planned; BadInput (NotFound, Ambiguous) naming the line; Unreadable.
     """
     tenant = snapshot if isinstance(snapshot, Snapshot) else snapshots.load(Path(snapshot))
-    wanted = intent if isinstance(intent, Intent) else load_intent(Path(intent))
-    return plan_scope(tenant, wanted, accept_customization=accept_customization)
+    return plan_scope(tenant, _intent(intent), accept_customization=accept_customization)
 
 
 class Tenant:
@@ -81,10 +80,7 @@ class Tenant:
 
     def snapshot(self, intent: Intent | Path | str | None = None) -> Snapshot:
         """Read the tenant; ``intent`` names groups whose members must be read too. What could not be read is in ``unread``."""
-        if intent is None:
-            wanted = Wanted()
-        else:
-            wanted = wanted_for(intent if isinstance(intent, Intent) else load_intent(Path(intent)))
+        wanted = Wanted() if intent is None else wanted_for(_intent(intent))
         return read_snapshot(self._open(), wanted=wanted, progress=self._progress)
 
     def apply(self, plan: Plan | PlanFile | Path | str, *, wait: float = 0.0) -> RunAnswer:
@@ -142,6 +138,10 @@ class Tenant:
             self._progress(event.text)
 
         return desk_for(self.profile, self._store, clock=self._clock, progress=progress)
+
+
+def _intent(intent: Intent | Path | str) -> Intent:
+    return intent if isinstance(intent, Intent) else load_intent(Path(intent))
 
 
 def _file(plan: Plan | PlanFile | Path | str) -> PlanFile:

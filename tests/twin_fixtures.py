@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,19 @@ OMNISCOPE_GROUP = "omniscope-mailboxes@contoso.com"
 def load_sample() -> Snapshot:
     """The sample tenant."""
     return snapshot.load(SAMPLE)
+
+
+class TurnedClock:
+    """A clock of our own: the machine's, turned forward by hand, so that no test depends on how fast the machine is."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta(0)
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+    def sleep(self, seconds: float) -> None:
+        self.ahead += timedelta(seconds=seconds)
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,7 +19,18 @@ from exoscope.model import Snapshot
 from exoscope.twin.entra import ASSERTION_TYPE, EXCHANGE_MODULE_CLIENT
 from exoscope.twin.server import Twin
 from exoscope.twin.tokens import thumbprints
-from twin_fixtures import OMNISCOPE, app_named, load_sample, sample, serve, session, shared_twin, token, twin
+from twin_fixtures import (
+    OMNISCOPE,
+    TurnedClock,
+    app_named,
+    load_sample,
+    sample,
+    serve,
+    session,
+    shared_twin,
+    token,
+    twin,
+)
 
 __all__ = ["sample", "serve", "shared_twin", "twin"]
 
@@ -177,10 +187,12 @@ def test_tokens_for_exchange_and_other_tenants_are_refused_at_graph(shared_twin:
 
 
 def test_a_token_ends_when_it_says(serve: Any, sample: Snapshot) -> None:
-    twin = serve(sample, token_lifetime=1.0)
+    clock = TurnedClock()
+    twin = serve(sample, token_lifetime=600.0, clock=clock)
     access_token = token(twin)
+    clock.sleep(540)
     assert graph_status(twin, access_token)[0] == 200
-    time.sleep(1.05)
+    clock.sleep(61)
     assert graph_status(twin, access_token) == (401, "InvalidAuthenticationToken")
 
 

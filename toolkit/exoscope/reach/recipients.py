@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import Any
+from typing import Any, NamedTuple
 
 from exoscope.model import Recipient, Snapshot, Unset
 from exoscope.opath import UNREAD, Compare, dn_under, found_in, reads
@@ -21,6 +21,7 @@ _COLUMNS: dict[str, Callable[[Recipient], Any]] = {
     "recipienttypedetails": lambda r: r.recipient_type_details,
 }
 
+_LONG_TEXT = frozenset({"displayname", "primarysmtpaddress", "emailaddresses"})
 _Key = tuple[tuple[type, Hashable], ...]
 
 
@@ -104,10 +105,14 @@ class RecipientIndex:
 
     def _select(self, atom: Compare) -> Span:
         table = self._table(reads(atom))
+        cannot = _cannot_match(atom)
         sure: list[int] = []
         possible: list[int] = []
         for key, places in table.items():
-            answer = found_in(atom, (value for _, value in key))  # type: ignore[misc] # values are opath's by the loader
+            if cannot is not None and cannot.holds(key):
+                answer: bool | None = cannot.answer
+            else:
+                answer = found_in(atom, (value for _, value in key))  # type: ignore[misc] # values are opath's by the loader
             if answer is not False:
                 possible += places
                 if answer:
@@ -145,6 +150,42 @@ class RecipientIndex:
         return lambda mailbox: _hashable(
             next((mailbox.attributes[key] for key in spellings if key in mailbox.attributes), None)
         )
+
+
+class _CannotMatch(NamedTuple):
+    """A quick test for columns with as many values as mailboxes: whom a comparison with plain text cannot select.
+
+    Plain ASCII text that lacks ``needle`` (the longest piece between a pattern's wildcards) cannot match, whatever opath's
+    rules for case, prefixes and folding; ``answer`` is what opath says of such text. A test holds it against opath.
+    """
+
+    needle: str
+    answer: bool
+
+    def holds(self, key: _Key) -> bool:
+        for _, value in key:
+            for text in value if isinstance(value, tuple) else (value,):
+                # An address may be meant with its prefix: a pattern may match across the two.
+                if not isinstance(text, str) or not text.isascii() or self.needle in f"smtp:{text}".lower():
+                    return False
+        return True
+
+
+def _cannot_match(atom: Compare) -> _CannotMatch | None:
+    if atom.property.casefold() not in _LONG_TEXT or atom.operator not in ("eq", "ne", "like", "notlike"):
+        return None
+    text = atom.value
+    if not isinstance(text, str) or not text.isascii():
+        return None
+    pieces = (
+        text.lower().removeprefix("smtp:").split("*")
+        if "like" in atom.operator
+        else [text.lower().removeprefix("smtp:")]
+    )
+    needle = max(pieces, key=len)
+    lacking = "\x01" if "\x01" not in needle else "\x02"
+    answer = found_in(atom, (lacking for _ in reads(atom)))
+    return _CannotMatch(needle, answer) if needle and answer is not None else None
 
 
 def _hashable(value: Any) -> Any:

@@ -201,8 +201,8 @@ class GraphClient:
                 break
             log.info("Graph throttled %d of %d calls of a batch: again in %.1f s", len(late), len(waiting), pause)
             self._clock.sleep(pause)
+            tried = tried + 1 if len(late) == len(waiting) else 0  # a rate limit lets some through each time
             waiting = sorted(late)
-            tried += 1
         return [answers[number] for number in range(len(calls))]
 
     def close(self) -> None:

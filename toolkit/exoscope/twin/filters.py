@@ -197,8 +197,9 @@ def _member(view: View, atom: Compare, recipient: Recipient) -> bool | None:
     found = view.groups_by_dn(str(atom.value))
     if not found:
         return None  # a group the file does not know
-    answers = [None if g.members is None else fold(recipient.guid) in map(fold, g.members) for g in found]
-    return True if True in answers else None if None in answers else False
+    if any(held is group for held in view.groups_of(recipient.guid) for group in found):
+        return True
+    return None if any(group.members is None for group in found) else False
 
 
 def _one(kind: str, name: str, atom: Compare, have: Any) -> bool | None:

@@ -45,7 +45,7 @@ from exoscope.twin.exchange.session import Dropped, Session, Stopped
 
 # Bytes of PSRP in one answer: base64 makes 4/3 of it, and an envelope is 500 KiB.
 CHUNK = 360_000
-_PROGRESS_FROM = 1000
+_PROGRESS_SECONDS = 1.0
 _log = logging.getLogger("exoscope.twin.psrp")
 
 _NO_LANGUAGE = "The syntax is not supported by this runspace. This can occur if the runspace is in no-language mode."
@@ -89,6 +89,9 @@ class Outbox:
                     return None, self.done
                 self._ready.wait(left)
             chunk = self._chunks.popleft()
+            # PSRP's fragments say their own length, so pieces can travel together
+            while self._chunks and len(chunk) + len(self._chunks[0]) <= CHUNK:
+                chunk += self._chunks.popleft()
             return chunk, self.done and not self._chunks
 
 
@@ -247,7 +250,7 @@ class Pool:
 
     def _pipelines(self, running: _Running, pipelines: tuple[Pipeline, ...], batch: int | None) -> CmdletError | None:
         pending: list[Row] = []
-        written = 0
+        written, told = 0, time.monotonic()
 
         def warn(text: str) -> None:
             self._write(running, lambda pipe: pipe.write_warning(text))
@@ -264,7 +267,8 @@ class Pool:
                         self._batch(running, pending)
                         written += len(pending)
                         pending = []
-                        if written >= _PROGRESS_FROM:
+                        if time.monotonic() - told >= _PROGRESS_SECONDS:
+                            told = time.monotonic()
                             self._progress(running, pipeline[0].cmdlet, written)
             except CmdletError as error:
                 if action == "stop":

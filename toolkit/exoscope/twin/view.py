@@ -70,6 +70,8 @@ def dn_key(text: str) -> DnKey | None:
 
 def common_name(dn: str) -> str:
     """The unescaped value of a DN's first part: Exchange's Name of the object."""
+    if "\\" not in dn:
+        return dn.partition("=")[2].partition(",")[0].strip()
     value = ""
     escaped = False
     for char in dn.partition("=")[2]:
@@ -87,7 +89,8 @@ def common_name(dn: str) -> str:
 
 def recipient_alias(recipient: Recipient) -> str:
     """The Alias that was read, else (the file need not hold it) the primary address's local part."""
-    alias = next((value for name, value in recipient.attributes.items() if name.lower() == "alias"), None)
+    held = recipient.attributes
+    alias = held.get("Alias") or next((held[name] for name in held if name.lower() == "alias"), None)
     return alias if isinstance(alias, str) else recipient.primary_smtp_address.partition("@")[0]
 
 

@@ -35,7 +35,10 @@ _OWN_LOWER = {name.lower(): (name, value) for name, value in _OWN.items()}
 def _proxies(primary: str, addresses: Iterable[str]) -> list[str]:
     """Addresses as Exchange gives them: ``SMTP:`` before the primary one, ``smtp:`` before the others."""
     key = fold(primary)
-    return ["SMTP:" + each if fold(each) == key else each if ":" in each else "smtp:" + each for each in addresses]
+    return [
+        "SMTP:" + each if each == primary or fold(each) == key else each if ":" in each else "smtp:" + each
+        for each in addresses
+    ]
 
 
 def _as_recipient(call: Call, group: Group) -> Recipient:
@@ -152,6 +155,6 @@ def get_mailbox(call: Call) -> Iterable[Row]:
 
 
 def _rows(call: Call, found: list[Recipient]) -> Iterable[Row]:
-    columns = _columns(call)
+    names, values = zip(*_columns(call), strict=True)
     call.projected = True
-    return ({name: value(recipient) for name, value in columns} for recipient in call.limited(found))
+    return (dict(zip(names, [value(recipient) for value in values], strict=True)) for recipient in call.limited(found))

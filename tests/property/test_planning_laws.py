@@ -7,8 +7,6 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
-from planning_tenants import tenant
-from strategies.intents import intents, tenants
 
 from exoscope.catalog import canonical, implied_by
 from exoscope.intent import loads_intent
@@ -19,6 +17,8 @@ from exoscope.planning.answer import addresses_of
 from exoscope.planning.states import key_of
 from exoscope.powershell import fill
 from exoscope.reach import Reach
+from planning_tenants import tenant
+from strategies.intents import intents, tenants
 
 PHASES = [Phase.explicit, Phase.reuse, Phase.generate]  # shrinking takes longer than reading a small tenant
 FAST = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), phases=PHASES)

@@ -1,8 +1,7 @@
 """scope.yaml, version 1: what an admin wants, read strictly. Every error names its line.
 
 The file is read through PyYAML's node tree, not its constructors: so only ``true`` and ``false`` are booleans (``yes``, ``on``
-and dates stay text), a key given twice is an error, and each node still knows its line. Aliases and merges are refused:
-a file that says who may read mail must say it where it is read.
+and dates stay text), a key given twice is an error, and each node still knows its line.
 """
 
 from __future__ import annotations
@@ -76,11 +75,6 @@ class _Reader:
         import yaml
 
         try:
-            events = list(yaml.parse(text, Loader=yaml.SafeLoader))
-            for event in events:
-                if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
-                    line = 1 if event.start_mark is None else event.start_mark.line + 1
-                    raise self.fail(line, "anchors and aliases are not read; write it out")
             # Composing constructs nothing: what a scalar means is decided by _tag, from its text and quotes alone.
             return yaml.compose(text, Loader=yaml.SafeLoader)
         except yaml.MarkedYAMLError as error:

@@ -212,8 +212,8 @@ def _gates(app: App, wanted: Sequence[Wanted], changes: Sequence[Change], holdin
     snapshot how long ago they were made.
     """
     gates: dict[StageId, Gate] = {}
-    stages = {each.stage for each in changes}
     consent_removed = any(each.stage == "cutover" and each.target.kind == "consent" for each in changes)
+    wide_removed = consent_removed or any(each.stage == "cutover" and each.target.kind != "request" for each in changes)
     exchange_changes = {each.stage for each in changes if each.target.kind not in ("consent", "request")}
     mailbox_consents = {
         (fold(p.resource), fold(p.app_role_id)) for each in by_mechanism(wanted, "access-policy") for p in each.mailbox
@@ -228,10 +228,10 @@ def _gates(app: App, wanted: Sequence[Wanted], changes: Sequence[Change], holdin
         gates["restrict"] = Gate(app.app_id, ("cache",), ("policy",) if consents_to_come else ("policy", "graph"))
     if consents_to_come:
         gates["consent"] = Gate(app.app_id, ("cache",), ("policy", "graph"))
-    if "grant" in exchange_changes or consent_removed:
+    if "grant" in exchange_changes or wide_removed:
         carried = consent_removed or holdings.kept
         gates["grant"] = Gate(app.app_id, ("cache",), ("exchange",) if carried else ("exchange", "graph"))
-    if "cutover" in stages and consent_removed:
+    if wide_removed:
         gates["cutover"] = Gate(app.app_id, ("cache",), ("exchange", "graph"))
     return gates
 

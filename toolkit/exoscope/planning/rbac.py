@@ -36,6 +36,9 @@ from exoscope.planning.states import (
 )
 from exoscope.planning.world import World
 
+_BESIDE = 1000
+"""Place of a narrow assignment that is made beside ours over the organisation."""
+
 
 class Grant:
     """The changes of one entry, in the order in which they are made; ``filter`` and ``group`` say what its scope rests on."""
@@ -45,12 +48,14 @@ class Grant:
         self.scope_changes: list[Change] = []
         self.assignment_changes: list[Change] = []
         self.member_changes: list[Change] = []
+        self.cutover_changes: list[Change] = []
         self.filter: str | None = None
         self.group: str | None = None
 
     @property
     def changes(self) -> tuple[Change, ...]:
-        return (*self.group_changes, *self.scope_changes, *self.assignment_changes, *self.member_changes)
+        made = (*self.group_changes, *self.scope_changes, *self.assignment_changes)
+        return (*made, *self.member_changes, *self.cutover_changes)
 
 
 def grant(world: World, app: App, wanted: Wanted) -> Grant:
@@ -75,7 +80,7 @@ def grant(world: World, app: App, wanted: Wanted) -> Grant:
     if missing:
         scope = _scope(snapshot, app, wanted, selected, result)
         for each in missing:
-            result.assignment_changes += _assignment(snapshot, app, wanted, each, scope)
+            _assignment(snapshot, app, wanted, each, scope, result)
     if result.changes:
         result.group_changes[:0] = confirm
     return result
@@ -206,22 +211,29 @@ def _check_shared(snapshot: Snapshot, app: App, wanted: Wanted, name: str) -> No
 
 
 def _assignment(
-    snapshot: Snapshot, app: App, wanted: Wanted, wish: Permission, scope: dict[str, str]
-) -> tuple[Change, ...]:
+    snapshot: Snapshot, app: App, wanted: Wanted, wish: Permission, scope: dict[str, str], result: Grant
+) -> None:
     role = known(role_for(wish.name, snapshot.roles), "a permission without a role was refused before")
     name = names.assignment_name(app.app_id, app.display_name, wish.name, wanted.place)
     target = Target("role_assignment", {"name": name})
     state: dict[str, Any] = {"role": role, "assignee": app.object_id, "enabled": True, "scope": scope}
     found = find_assignment(snapshot, name)
     before = shown(snapshot, target)
+    if before is not None and before["scope"]["kind"] == "organization" and scope["kind"] != "organization":
+        # Nothing documents a way back to the whole organisation, so ours over it is left until a narrow one beside it is proven.
+        if before["enabled"]:
+            result.cutover_changes.append(Change("cutover", target, before, None))
+        name = names.assignment_name(app.app_id, app.display_name, wish.name, wanted.place + _BESIDE)
+        target = Target("role_assignment", {"name": name})
+        found, before = find_assignment(snapshot, name), shown(snapshot, target)
     if found is None or before is None:
-        return (Change("grant", target, None, state),)
+        result.assignment_changes.append(Change("grant", target, None, state))
+        return
     if fold(before["role"]) != fold(role) or fold(before["assignee"]) != fold(app.object_id):
         raise Denied(
             "name-clash",
             f"the assignment {name} gives {found.role} to {found.assignee}, which is not what exoscope made",
         )
-    changes = []
     moved = before | {"scope": scope}
     if _other(before["scope"], scope):
         if scope["kind"] == "organization":
@@ -230,10 +242,9 @@ def _assignment(
                 f"the assignment {name} has a narrower scope, and Exchange has no documented way to widen it to the organisation. "
                 f"Remove it first: Remove-ManagementRoleAssignment -Identity '{name}'",
             )
-        changes.append(Change("grant", target, before, moved))
+        result.assignment_changes.append(Change("grant", target, before, moved))
     if not found.enabled:
-        changes.append(Change("grant", target, moved, moved | {"enabled": True}))
-    return tuple(changes)
+        result.assignment_changes.append(Change("grant", target, moved, moved | {"enabled": True}))
 
 
 def _other(one: dict[str, str], other: dict[str, str]) -> bool:

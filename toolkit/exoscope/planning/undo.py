@@ -22,14 +22,14 @@ from exoscope.model import (
     State,
     Step,
     Target,
+    WaitKind,
 )
 from exoscope.outcome import NotFound, Refused
 from exoscope.planning import moments
 from exoscope.planning.drafts import Change, Draft, StageId, listing
 from exoscope.planning.effect import apply_steps
 from exoscope.planning.hashing import content_hash
-from exoscope.planning.operations import Context as OperationContext
-from exoscope.planning.operations import NoOperation, operation
+from exoscope.planning.operations import Context, NoOperation, operation
 from exoscope.planning.references import references
 from exoscope.planning.stages import assemble
 from exoscope.planning.states import (
@@ -182,7 +182,7 @@ def _draft(snapshot: Snapshot, planned: AppPlan, chains: Sequence[_Chain]) -> Dr
                 code="changed-since",
                 next="Look at it, and take back by hand what is still wanted back; or plan again.",
             )
-        changes += _reverse(snapshot, app, chain)
+        changes.append(_reverse(snapshot, app, chain))
     return Draft(
         app=app,
         wanted=(),
@@ -193,18 +193,14 @@ def _draft(snapshot: Snapshot, planned: AppPlan, chains: Sequence[_Chain]) -> Dr
     )
 
 
-def _reverse(snapshot: Snapshot, app: App, chain: _Chain) -> list[Change]:
-    """The transition back; where there is none in one step (a scope back to the whole organisation), away and made anew."""
+def _reverse(snapshot: Snapshot, app: App, chain: _Chain) -> Change:
+    """The transition back. Raises Refused ``no-way-back`` where no operation makes it."""
     identity = _identity(snapshot, app, chain.target)
-    whole = Change(chain.stage, chain.target, chain.last, chain.first, identity)
     try:
-        operation(chain.target, chain.last, chain.first, OperationContext("step-1", app, identity))
-    except NoOperation:
-        if chain.target.kind != "role_assignment":
-            raise Refused(f"There is no way back for {told(chain.target)}.", code="no-way-back") from None
-        away = Change(chain.stage, chain.target, chain.last, None, identity)
-        return [away, Change(chain.stage, chain.target, None, chain.first, identity)]
-    return [whole]
+        operation(chain.target, chain.last, chain.first, Context("step-1", app, identity))
+    except NoOperation as error:
+        raise Refused(f"There is no way back for {told(chain.target)}: {error}.", code="no-way-back") from None
+    return Change(chain.stage, chain.target, chain.last, chain.first, identity)
 
 
 def _identity(snapshot: Snapshot, app: App, target: Target) -> str | None:
@@ -225,11 +221,13 @@ def _gates(app: App, planned: AppPlan, changes: Sequence[Change]) -> dict[StageI
     gates: dict[StageId, Gate] = {}
     minutes = token_minutes(app, planned.token_wait)
     for first, then in (("restore", "withdraw"), ("revoke", "reopen")):
-        consents = any(each.stage == first and each.target.kind == "consent" for each in changes)
+        kinds = {each.target.kind for each in changes if each.stage == first} - {"request"}
         rest = any(each.stage == then and each.target.kind not in ("consent", "request") for each in changes)
-        if consents and rest:
+        if kinds and rest:
             stage: StageId = "restore" if first == "restore" else "revoke"
-            gates[stage] = Gate(app.app_id, ("cache", planned.token_wait), (), minutes)
+            tokens = "consent" in kinds
+            waits: tuple[WaitKind, ...] = ("cache", planned.token_wait) if tokens else ("cache",)
+            gates[stage] = Gate(app.app_id, waits, (), minutes if tokens else None)
     return gates
 
 

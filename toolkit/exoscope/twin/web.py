@@ -18,6 +18,7 @@ from typing import Any
 
 from cheroot import wsgi
 from cheroot.server import HTTPConnection
+from cheroot.ssl import Adapter
 from cheroot.ssl.builtin import BuiltinSSLAdapter
 from cheroot.workers import threadpool
 
@@ -54,10 +55,14 @@ class _Adapter(BuiltinSSLAdapter):
     """TLS whose handshake is left to the connection's own thread."""
 
     def __init__(self, certificate: Path, key: Path, client_ca: Path) -> None:
-        super().__init__(str(certificate), str(key))
-        self.context.minimum_version = ssl.TLSVersion.TLSv1_2
-        self.context.verify_mode = ssl.CERT_OPTIONAL
-        self.context.load_verify_locations(cafile=str(client_ca))
+        # not cheroot's own constructor: its context trusts every CA of the machine, ours a single one
+        Adapter.__init__(self, str(certificate), str(key))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_cert_chain(certificate, key)
+        context.verify_mode = ssl.CERT_OPTIONAL
+        context.load_verify_locations(cafile=client_ca)
+        self.context = context
 
     def wrap(self, sock: socket.socket) -> tuple[ssl.SSLSocket, dict[str, Any]]:
         return self.context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False), {}

@@ -128,8 +128,14 @@ class Tokens:
 
     def _unreachable(self, error: Exception, name: str) -> ExoscopeError:
         import requests
+        from msal.exceptions import MsalServiceError
 
         authority = self._profile.endpoints.authority
+        if isinstance(error, MsalServiceError):
+            # msal raises for 5xx and keeps nothing of the answer but its status.
+            found = re.search(r"HTTP Error: (\d+)", str(error))
+            what = f"HTTP {found.group(1)}" if found else "a server error"
+            return Transient(f"sign-in of {name}: {authority} answered {what}", next="Run the same command again.")
         if isinstance(error, requests.exceptions.SSLError):
             return SignInFailed(
                 f"sign-in of {name} failed: the certificate of {authority} is not trusted",

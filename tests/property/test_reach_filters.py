@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from exoscope.model import Recipient
-from exoscope.opath import Compare, Not, Or, evaluate
+from exoscope.opath import Compare, Not, Or, evaluate, parse
 from exoscope.opath.nodes import Filter
 from exoscope.reach import Reach
 from reach_cases import build
@@ -18,7 +18,8 @@ pieces = st.sampled_from(
     ("ada", "ADA", "smtp:", "SMTP:", "s", "m", "@contoso.com", "ß", "ss", "ſ", "é", "x500:", ":", " ", "'")
 )
 texts = st.lists(pieces, min_size=1, max_size=4).map("".join)
-patterns = st.lists(st.one_of(pieces, st.just("*")), min_size=1, max_size=4).map("".join)
+across = st.sampled_from(("s*", "sm*", "*p:a*", "*:ada*", "smtp:*", "*tp:s*@contoso.com*"))
+patterns = st.one_of(across, st.lists(st.one_of(pieces, st.just("*")), min_size=1, max_size=4).map("".join))
 
 
 @st.composite
@@ -46,6 +47,9 @@ def _value(recipient: Recipient, name: str) -> Any:
 
 
 @settings(max_examples=120, deadline=None)
+@example([("x", "ada", ["q"])] * 3, parse("EmailAddresses -like '*:ada*'"))
+@example([("x", "ada", ["q"])] * 3, parse("PrimarySmtpAddress -notlike '*p:a*'"))
+@example([("ſ", "ada", ["SMTP:s"])] * 3, parse("(EmailAddresses -eq 's') -or (DisplayName -eq 's')"))
 @given(st.lists(st.tuples(texts, texts, st.lists(texts, max_size=2)), min_size=3, max_size=3), filters)
 def test_sets_agree_with_single_answers(people: list[tuple[str, str, list[str]]], node: Filter) -> None:
     base: Any = build({}).recipients

@@ -163,6 +163,23 @@ def test_lists_in_attributes_are_tuples() -> None:
     assert loaded.recipients[0].attributes == {"ExtensionCustomAttribute1": ("a", "b")}  # type: ignore[union-attr,index] # it is there
 
 
+@pytest.mark.parametrize(
+    ("once", "path"),
+    [
+        ('"unread": []', "$.unread"),
+        ('"permission": "Mail.Read"', "$.apps[0].consents[0].permission"),
+        ('"Department": "Sales"', "$.recipients[0].attributes.Department"),
+        ('"kind": "organization"', "$.role_assignments[0].scope.kind"),
+    ],
+)
+def test_a_key_given_twice_in_a_file_that_is_good_otherwise(once: str, path: str) -> None:
+    text = _bytes(GOOD).decode()
+    assert once in text
+    with pytest.raises(BadInput) as caught:
+        snapshot.loads(text.replace(once, f"{once}, {once}", 1).encode())
+    assert caught.value.message == f"{path}: is given twice"
+
+
 def test_a_byte_order_mark_is_no_error() -> None:
     assert snapshot.loads(b"\xef\xbb\xbf" + _bytes(GOOD)) == snapshot.loads(_bytes(GOOD))
 

@@ -172,3 +172,36 @@ def test_without_recipients_there_is_no_answer() -> None:
     unread: Snapshot = msgspec.structs.replace(build(BASE), recipients=UNSET)
     with pytest.raises(Unreadable, match="recipients were not read"):
         Reach(unread)
+
+
+def test_a_mailboxes_reasons_are_those_that_bear_on_it() -> None:
+    reach = Reach(
+        build(
+            {
+                "consents": ["Mail.Read", "Mail.Send"],
+                "policies": [{"right": "restrict", "scope": "sales"}, {"right": "restrict", "scope": "legal"}],
+                "assignments": [
+                    {"role": "Application Mail.ReadWrite", "scope": {"group": "sales"}},
+                    {"role": "Application Mail.Read", "scope": {"group": "legal"}},
+                ],
+            }
+        )
+    )
+    via = {entry.permission: [r.id for r in entry.via] for entry in reach.on(address("cyd")).apps}
+    assert via == {"Mail.Read": ["consent-0", "policy-1", "assignment-1"], "Mail.Send": ["consent-1", "policy-1"]}
+    via = {entry.permission: [r.id for r in entry.via] for entry in reach.on(address("ada")).apps}
+    assert via == {
+        "Mail.Read": ["consent-0", "policy-0", "assignment-0"],
+        "Mail.ReadWrite": ["assignment-0"],
+        "Mail.Send": ["consent-1", "policy-0"],
+    }
+    assert reach.on(address("dan")).apps == ()
+
+
+def test_a_role_nobody_knows_is_said_on_each_mailbox_it_may_open() -> None:
+    reach = Reach(build({"assignments": [{"role": "Application Mail.Dream", "scope": {"group": "sales"}}]}))
+    on = reach.on(address("ada"))
+    assert on.unknown
+    assert on.unread == ("roles[name=Application Mail.Dream]",)
+    assert [finding.code for finding in on.findings] == ["unknown-role"]
+    assert not reach.on(address("cyd")).unknown

@@ -79,13 +79,14 @@ OUTSIDE = (D, seen(D, D, D, D))
         ([INSIDE], SETTLED, True, Verdict.CONFIGURED, "no evidence outside"),
         ([OUTSIDE], SETTLED, True, Verdict.CONFIGURED, "no evidence inside"),
         ([INSIDE, OUTSIDE], SETTLED, False, Verdict.VIOLATED, "not scoped"),
+        ([INSIDE, OUTSIDE], SETTLED, None, Verdict.UNKNOWN, "cannot be told"),
         ([INSIDE, OUTSIDE], CARRYING, True, Verdict.PENDING, "still carries Mail.Read"),
         ([INSIDE, (D, seen(D, D, D))], SETTLED, True, Verdict.CONFIGURED, "graph has no evidence outside"),
         ([(A, seen(A, N, N, A)), (D, seen(D, N, N, D))], SETTLED, True, Verdict.UNKNOWN, "Exchange was not asked"),
         ([INSIDE, (D, seen(D, D, D, U))], SETTLED, True, Verdict.UNKNOWN, "could not tell"),
     ],
 )
-def test_one_permission(rows: Any, about: Circumstances, scoped: bool, verdict: Verdict, why: str) -> None:
+def test_one_permission(rows: Any, about: Circumstances, scoped: bool | None, verdict: Verdict, why: str) -> None:
     got, said = permission_verdict(rows, about, scoped=scoped)
     assert got is verdict
     assert why in said

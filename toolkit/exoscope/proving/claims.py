@@ -28,7 +28,7 @@ from exoscope.model import (
     Snapshot,
     WaitKind,
 )
-from exoscope.outcome import BadInput
+from exoscope.outcome import BadInput, Unreadable
 from exoscope.planning.drafts import Denied, Wanted
 from exoscope.planning.resolve import find_group
 from exoscope.planning.scoped import not_scoped_because
@@ -37,6 +37,10 @@ from exoscope.planning.states import fold, listed
 from exoscope.planning.tokens import token_wait
 from exoscope.planning.world import World
 from exoscope.reach import Mailboxes, Reach
+
+UNREAD = "unread"
+UNTOLD = frozenset({UNREAD, "unknown-reach", "unknown-role", "unknown-permission", "protocol"})
+"""Codes of ``not_scoped_because`` that say it cannot be told, rather than that it is not so."""
 
 
 class Claim(Noun, frozen=True):
@@ -53,15 +57,21 @@ class Claim(Noun, frozen=True):
 
 
 class AppClaim(Noun, frozen=True):
-    """All claims of one app, and whether it may be called scoped."""
+    """All claims of one app, and why it may not be called scoped (no code: it may)."""
 
     app: App
-    scoped: bool
     not_scoped_because: tuple[str, ...]
     token_wait: WaitKind
     claims: tuple[Claim, ...]
     moved: tuple[Moved, ...] = ()
     tenant_wide: tuple[str, ...] = ()
+
+    @property
+    def scoped(self) -> bool | None:
+        """None: it cannot be told."""
+        if not self.not_scoped_because:
+            return True
+        return None if set(self.not_scoped_because) <= UNTOLD else False
 
 
 class _Entry(Noun, frozen=True):
@@ -151,11 +161,13 @@ def _claim(reach: Reach, app: App, entries: Sequence[_Entry], wait: WaitKind) ->
         )
         for place, (entry, named, (expected, _, _)) in enumerate(zip(entries, known, inside, strict=True))
     ]
-    codes = not_scoped_because(World.over(reach), app, wanted, frozenset())
+    try:
+        codes = not_scoped_because(World.over(reach), app, wanted, frozenset())
+    except Unreadable:
+        codes = (UNREAD,)
     names = list(dict.fromkeys(p.name for each in wanted for p in each.mailbox))
     return AppClaim(
         app=app,
-        scoped=not codes,
         not_scoped_because=codes,
         token_wait=wait,
         claims=tuple(_one(reach, name, entries, known, inside) for name in names),

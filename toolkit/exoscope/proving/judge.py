@@ -96,9 +96,12 @@ def to_check(mailbox: str, expected: Expected, seen: Witnessed, cause: str | Non
 
 
 def permission_verdict(
-    rows: Iterable[tuple[Expected, Witnessed]], about: Circumstances, *, scoped: bool
+    rows: Iterable[tuple[Expected, Witnessed]], about: Circumstances, *, scoped: bool | None
 ) -> tuple[Verdict, str]:
-    """The verdict over one permission, and why it is no better. No rows prove nothing: unknown."""
+    """The verdict over one permission, and why it is no better. No rows prove nothing: unknown.
+
+    ``scoped``: may the app be called so as a whole? None: that cannot be told.
+    """
     verdicts: list[Verdict] = []
     by_witness: Mapping[str, set[Expected]] = {"exchange": set(), "graph": set()}
     for expected, seen in rows:
@@ -109,7 +112,8 @@ def permission_verdict(
             by_witness["graph"].add(expected)
     if not verdicts:
         return Verdict.UNKNOWN, "nothing was checked"
-    verdict = overall([*verdicts, Verdict.PROVEN if scoped else Verdict.VIOLATED])
+    whole = {True: Verdict.PROVEN, False: Verdict.VIOLATED, None: Verdict.UNKNOWN}[scoped]
+    verdict = overall([*verdicts, whole])
     if verdict is not Verdict.PROVEN:
         return verdict, _why(verdict, scoped=scoped)
     both: set[Expected] = {"allowed", "denied"}
@@ -129,11 +133,13 @@ def permission_verdict(
     return Verdict.PROVEN, ""
 
 
-def _why(verdict: Verdict, *, scoped: bool) -> str:
+def _why(verdict: Verdict, *, scoped: bool | None) -> str:
+    if verdict is Verdict.VIOLATED and scoped is False:
+        return "the app is not scoped"
     if verdict is Verdict.VIOLATED:
-        return (
-            "something reaches what it must not, or does not reach what it must" if scoped else "the app is not scoped"
-        )
+        return "something reaches what it must not, or does not reach what it must"
+    if verdict is Verdict.UNKNOWN and scoped is None:
+        return "what else the app reaches cannot be told"
     if verdict is Verdict.PENDING:
         return "the service may still answer from before the change"
     return "a witness could not tell"

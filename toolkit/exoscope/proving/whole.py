@@ -130,14 +130,16 @@ def prove_app(
     """One app. ``graph`` False: this is a gate at which Graph cannot speak yet. ``unscoped_is_planned``: the plan said so, and
     that alone does not fail the gate."""
     exchange = Exchange(sources.exchange, reach, claimed.app, progress)
-    scoped = claimed.scoped or unscoped_is_planned
+    scoped = True if unscoped_is_planned else claimed.scoped
     proofs = {
         claim.permission: _prove_one(
             sources, reach, claimed, claim, exchange, options, history, clock, progress, graph, scoped
         )
         for claim in claimed.claims
     }
-    return AppProof(claimed.app.app_id, claimed.app.display_name, claimed.scoped, claimed.not_scoped_because, proofs)
+    return AppProof(
+        claimed.app.app_id, claimed.app.display_name, claimed.scoped is True, claimed.not_scoped_because, proofs
+    )
 
 
 def _prove_one(
@@ -151,7 +153,7 @@ def _prove_one(
     clock: Clock,
     progress: Progress,
     graph: bool,
-    scoped: bool,
+    scoped: bool | None,
 ) -> PermissionProof:
     app, name = claimed.app, claim.permission
     chosen = choose(reach, claim, options)

@@ -54,7 +54,8 @@ def command(
 
     wanted = load_intent(intent)
     waits = Waits(profile)
-    tenant = _snapshot(snapshot, wanted, output, profile, state)
+    del state  # a plan keeps no state; the option stands on every command that opens a session
+    tenant = _snapshot(snapshot, wanted, output, profile)
     try:
         plan = plan_scope(tenant, wanted, accept_customization=accept_customization)
     except Refused as refused:
@@ -81,7 +82,7 @@ def command(
         frame.finish(Exit.FINDINGS)
 
 
-def _snapshot(given: Path | None, wanted: Intent, output: Path, profile: Path | None, state: Path | None) -> Snapshot:
+def _snapshot(given: Path | None, wanted: Intent, output: Path, profile: Path | None) -> Snapshot:
     """The snapshot that was named, or the tenant read now and written beside the plan."""
     from exoscope import snapshot as snapshots
 
@@ -93,7 +94,7 @@ def _snapshot(given: Path | None, wanted: Intent, output: Path, profile: Path | 
     from exoscope.profile import load_profile
     from exoscope.reading import Connection, read_snapshot, wanted_for
 
-    with Connection(load_profile(profile, os.environ), SystemClock()) as connection:
+    with Connection(load_profile(profile, os.environ), SystemClock(), frame.say) as connection:
         tenant = read_snapshot(connection, wanted=wanted_for(wanted), progress=frame.progress)
     place = output.with_name(f"{output.stem}.snapshot.json")
     snapshots.save(tenant, place)

@@ -60,9 +60,9 @@ def demo(clock: Clock, tell: Tell) -> DemoAnswer:
     from exoscope.twin.server import serve
 
     folder = Path(tempfile.mkdtemp(prefix="exoscope-demo-"))
-    with serve(sample_tenant(), directory=folder / "twin") as twin:
+    with serve(sample_tenant()) as twin:  # its own folder, with its secrets, goes when it ends
         profile = load_profile(Path(twin.ready["profile"]), {})
-        store = Store(folder / "state")
+        store = Store(twin.folder.state)
         desk = desk_for(profile, store, clock=clock, progress=_progress(tell))
         tell(f"The twin of {twin.ready['authority'].rsplit('/', 1)[-1]} serves PSRP, OAuth and Graph on this machine.")
         with Connection(profile, clock) as connection:

@@ -16,11 +16,11 @@ _SETTINGS = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, H
 
 
 @settings(max_examples=60, **_SETTINGS)  # type: ignore[arg-type]  # one dict for all
-@given(tenants(), st.lists(st.sampled_from(PERMISSIONS), min_size=1, max_size=4, unique=True))
-def test_the_evaluator_and_reach_agree(snapshot: Snapshot, permissions: list[str]) -> None:
+@given(tenants(), st.sampled_from(PERMISSIONS))
+def test_the_evaluator_and_reach_agree(snapshot: Snapshot, other: str) -> None:
     reach, view = Reach(snapshot), View(snapshot)
     for app in snapshot.apps:  # type: ignore[union-attr]  # the strategy always reads apps and recipients
-        for permission in permissions:
+        for permission in ("Mail.Read", "Mail.Send", other):
             allowed, unknown = (set(these) for these in reach.sets(app, permission))
             for mailbox in snapshot.recipients:  # type: ignore[union-attr]
                 address = mailbox.primary_smtp_address

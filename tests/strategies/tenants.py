@@ -58,6 +58,8 @@ _HELD = (
     (EXCHANGE, "Mailbox.Migration"),
     (EXCHANGE, "EWS.AccessAsApp"),
 )
+# what most tenants of this strategy are about, so that rules meet each other
+_MAIL = ((GRAPH, "Mail.Read"), (GRAPH, "Mail.ReadWrite")) * 6
 _ROLES = (*ROLES, "Application Made.Up")
 _KINDS = ("UserMailbox", "SharedMailbox", "RoomMailbox", "MailUser")
 _GROUPS = ("MailUniversalSecurityGroup", "MailUniversalDistributionGroup", "GroupMailbox")
@@ -126,7 +128,7 @@ def _recipient(draw: st.DrawFn, number: int) -> Recipient:
 
 @st.composite
 def _group(draw: st.DrawFn, number: int, groups: int, recipients: int) -> Group:
-    guids = [_guid(1, n) for n in range(recipients)] + [_guid(3, n) for n in range(groups)] + [_guid(9, 0)]
+    guids = [_guid(1, n) for n in range(recipients)] + [_guid(3, n) for n in range(groups)] * 2 + [_guid(9, 0)]
     members = st.lists(st.sampled_from(guids).flatmap(recased), max_size=5, unique_by=str.lower).map(tuple)
     return Group(
         guid=_guid(3, number),
@@ -135,7 +137,7 @@ def _group(draw: st.DrawFn, number: int, groups: int, recipients: int) -> Group:
         display_name=draw(st.sampled_from(("Sales", f"Group {number}"))),
         primary_smtp_address=f"g{number}@contoso.com",
         distinguished_name=dn("g", number),
-        recipient_type_details=draw(st.sampled_from(_GROUPS)),
+        recipient_type_details=draw(st.sampled_from((*_GROUPS, _GROUPS[0], _GROUPS[0]))),
         members=draw(st.one_of(members, members, members, st.none())),
     )
 
@@ -217,7 +219,7 @@ def filters() -> st.SearchStrategy[str]:
 
 def _maybe(strategy: st.SearchStrategy[Any], unread: bool) -> st.SearchStrategy[Any]:
     """The list, or (rarely) unread."""
-    return st.one_of(strategy, strategy, strategy, strategy, strategy, st.just(UNSET)) if unread else strategy
+    return st.integers(0, 11).flatmap(lambda n: st.just(UNSET) if unread and n == 11 else strategy)
 
 
 def _consent(number: int, held: tuple[str, str]) -> Consent:
@@ -229,7 +231,7 @@ def _consent(number: int, held: tuple[str, str]) -> Consent:
 
 @st.composite
 def _app(draw: st.DrawFn, number: int) -> App:
-    held = draw(st.lists(st.sampled_from(_HELD), max_size=3, unique=True))
+    held = draw(st.lists(st.sampled_from((*_MAIL, *_HELD)), min_size=number == 0, max_size=3, unique=True))
     return App(
         app_id=draw(recased(_guid(5, number))),
         object_id=draw(recased(_guid(6, number))),
@@ -247,13 +249,13 @@ def _pointer(draw: st.DrawFn, number: int) -> ServicePrincipal:
         app_id=_guid(5, number),
         object_id=_guid(7 if stale else 6, number),
         display_name=draw(st.sampled_from(("Connector", f"App {number}"))),
-        override_enforce_exo_app_rbac_permissions=draw(st.sampled_from((None, None, None, False, True, UNSET))),
+        override_enforce_exo_app_rbac_permissions=draw(st.sampled_from((None,) * 8 + (False, True, UNSET))),
     )
 
 
 @st.composite
 def _assignment(draw: st.DrawFn, number: int) -> RoleAssignment:
-    app = draw(st.integers(0, 1))
+    app = draw(st.sampled_from((0, 0, 0, 1)))
     scope = st.one_of(
         st.just(OrganizationScope()),
         st.integers(0, 3).flatmap(lambda n: recased(f"scope {n}")).map(lambda name: ManagementScopeScope(name=name)),
@@ -263,11 +265,23 @@ def _assignment(draw: st.DrawFn, number: int) -> RoleAssignment:
     return RoleAssignment(
         name=f"assignment {number}",
         role=draw(
-            st.one_of(st.sampled_from(_ROLES), recased("Application Mail.Read"), st.just("Application Mail.ReadWrite"))
+            st.one_of(
+                recased("Application Mail.Read"),
+                st.sampled_from(("Application Mail.ReadWrite", "Application Mail Full Access")),
+                st.sampled_from(_ROLES),
+            )
         ),
         assignee=draw(
             st.sampled_from(
-                (_guid(6, app), _guid(6, app).upper(), _guid(5, app), "Connector", f"App {app}", _guid(7, app))
+                (
+                    _guid(6, app),
+                    _guid(6, app).upper(),
+                    _guid(5, app),
+                    "Connector",
+                    "Connector",
+                    f"App {app}",
+                    _guid(7, app),
+                )
             )
         ),
         enabled=draw(st.integers(0, 5)) > 0,
@@ -277,9 +291,11 @@ def _assignment(draw: st.DrawFn, number: int) -> RoleAssignment:
 
 @st.composite
 def _policy(draw: st.DrawFn, number: int) -> AccessPolicy:
-    app_id = draw(st.one_of(st.integers(0, 1).map(lambda n: _guid(5, n)), st.just(_guid(5, 0).upper()), st.just("*")))
+    app_id = draw(st.sampled_from((_guid(5, 0), _guid(5, 0), _guid(5, 0).upper(), _guid(5, 1), "*")))
     scope = draw(
-        st.sampled_from([_guid(4, n) for n in range(4)] + [_guid(3, 0), _guid(2, 0), _guid(2, 1).upper(), _guid(99, 9)])
+        st.sampled_from(
+            [_guid(4, n) for n in (0, 0, 1, 1, 2, 3)] + [_guid(3, 0), _guid(2, 0), _guid(2, 1).upper(), _guid(99, 9)]
+        )
     )
     return AccessPolicy(
         identity=f"tenant\\{app_id}:S-{number};{scope}",
@@ -287,15 +303,15 @@ def _policy(draw: st.DrawFn, number: int) -> AccessPolicy:
         access_right=draw(st.sampled_from(("RestrictAccess", "RestrictAccess", "DenyAccess"))),
         scope=PolicyScope(name="scope", sid=f"S-{number}", object_id=scope),
         description=None,
-        valid=draw(st.integers(0, 7)) > 0,
+        valid=draw(st.integers(0, 11)) > 0,
     )
 
 
 @st.composite
 def tenants(draw: st.DrawFn, *, unread: bool = True) -> Snapshot:
     """A whole tenant of at most 4 recipients, 4 groups, 2 apps. ``unread`` False: everything was read (members too may be null)."""
-    recipients = draw(st.integers(1, 4))
-    groups = draw(st.integers(0, 4))
+    recipients = draw(st.integers(2, 4))
+    groups = draw(st.integers(1, 4))
 
     def some(make: Any, most: int) -> st.SearchStrategy[Any]:
         return st.integers(0, most).flatmap(lambda n: st.tuples(*(make(place) for place in range(n))))
@@ -340,14 +356,14 @@ def tenants(draw: st.DrawFn, *, unread: bool = True) -> Snapshot:
         Organization,
         ews_enabled=st.none(),
         ews_allowed_app_ids=st.none(),
-        enforce_exo_app_rbac_permissions=st.sampled_from((False, False, False, None, True)),
+        enforce_exo_app_rbac_permissions=st.sampled_from((False,) * 8 + (None, True)),
         is_dehydrated=st.just(False),
     )
     return Snapshot(
         format="exoscope/snapshot@1",
         read_at=datetime(2026, 11, 23, 9, tzinfo=UTC),
         tenant=Tenant(id=_guid(11, 0), domain="contoso.onmicrosoft.com", cloud="worldwide"),
-        apps=draw(some(_app, 1).map(lambda some_: some_)) or (draw(_app(0)),),
+        apps=tuple(draw(_app(n)) for n in range(draw(st.integers(1, 2)))),
         service_principals=draw(_maybe(some(_pointer, 2), unread)),
         management_scopes=draw(_maybe(scopes, unread)),
         role_assignments=draw(_maybe(some(_assignment, 3), unread)),

@@ -192,7 +192,7 @@ def _member(view: View, atom: Compare, recipient: Recipient) -> bool | None:
         if view.groups_of(recipient.guid):
             return False
         return None if view.unread_groups() else True
-    if atom.operator != "eq":
+    if atom.operator not in ("eq", "like") or "*" in str(atom.value):
         return None  # ordering or wildcards on a DN: nothing says what they do
     found = view.groups_by_dn(str(atom.value))
     if not found:

@@ -23,10 +23,8 @@ def block(title: str, lines: Iterable[str]) -> None:
     """A titled, indented block; nothing where there are no lines."""
     listed = list(lines)
     if listed:
-        line()
-        line(title)
-        for each in listed:
-            line(f"  {each}")
+        # One write: a tenant's mailboxes may be 200,000 lines.
+        click.echo("\n".join(["", plain(title), *[f"  {plain(each)}" for each in listed]]))
 
 
 def findings(found: Iterable[Finding]) -> None:

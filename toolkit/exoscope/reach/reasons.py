@@ -14,13 +14,13 @@ from exoscope.model import (
     RoleAssignment,
 )
 from exoscope.reach.answers import Effect, Reason, Told
-from exoscope.reach.rules import Given, Held, Judged, Rules
+from exoscope.reach.rules import NO_REACH, Given, Held, Judged, Rules
 from exoscope.reach.sets import Span
 
 
 def reasons(rules: Rules, app: App, permission: str, place: int | None = None) -> Iterator[Reason]:
     """The reasons of an answer; with ``place``, only those that bear on that mailbox."""
-    held = rules.held(app, permission)
+    held = [each for each in rules.held(app, permission) if each.permission not in NO_REACH]
     for each in held:
         span = rules.consent_span(app, each)
         if place is None or place in span.possible:
@@ -46,7 +46,7 @@ def _consent_text(rules: Rules, app: App, held: Held) -> str:
         return f"consent {name}: {held.doubt}"
     if name in catalog.PROTOCOLS:
         return f"consent {name} opens the mailboxes on which the app has mailbox permissions, which are not in the snapshot"
-    if name in (catalog.MANAGE_AS_APP, catalog.MAILBOX_MIGRATION):
+    if name in NO_REACH:
         return f"consent {name} opens no mailbox here; see the findings"
     if doubt := rules.enforcement(app):
         return f"consent {name}: {doubt}"
@@ -147,7 +147,7 @@ def story(rules: Rules, app: App, permission: str, place: int) -> Iterator[Told]
 
 
 def _consent_effect_word(held: Held) -> Literal["allows", "unknown", "nothing"]:
-    if held.permission in (catalog.MANAGE_AS_APP, catalog.MAILBOX_MIGRATION):
+    if held.permission in NO_REACH:
         return "nothing"
     return "unknown" if held.doubt or held.permission in catalog.PROTOCOLS else "allows"
 

@@ -12,7 +12,9 @@ from exoscope.reach.sets import Span, bits, complement, exactly, intersection, n
 
 
 class Held(NamedTuple):
-    """A consent that bears on the permission asked. ``doubt``: why it is not certain that it does, None where it is."""
+    """A consent that bears on the permission asked, in the catalogue's spelling. ``doubt``: why it is not certain that it does,
+    None where it is.
+    """
 
     consent: Consent
     permission: str
@@ -66,7 +68,8 @@ class Rules:
                 continue
             by_id = catalog.by_id(consent.resource, consent.app_role_id)
             if named:
-                found.append(Held(consent, consent.permission, None))
+                spelled = catalog.permission(consent.permission, consent.resource)
+                found.append(Held(consent, spelled.name if spelled else consent.permission, None))
             elif by_id is not None and by_id.name.casefold() in wanted:
                 doubt = f"the app role's id is that of {by_id.name}, its name is {consent.permission!r}"
                 found.append(Held(consent, by_id.name, doubt))
@@ -76,9 +79,9 @@ class Rules:
         """The mailboxes one consent opens, policies and doubts considered."""
         everything = self.scopes.recipients.everything
         name = held.permission
-        if name.casefold() in _NO_REACH:
+        if name in NO_REACH:
             return nothing()
-        if name.casefold() in _PROTOCOLS:
+        if name in catalog.PROTOCOLS:
             return Span(bits(), everything)
         governed = catalog.governed(name, held.consent.resource)
         span = self.policy_span(app.app_id) if governed else exactly(everything)
@@ -208,8 +211,8 @@ class Rules:
         return union(spans)
 
 
-_NO_REACH = frozenset({catalog.MANAGE_AS_APP.casefold(), catalog.MAILBOX_MIGRATION.casefold()})
-_PROTOCOLS = frozenset(name.casefold() for name in catalog.PROTOCOLS)
+NO_REACH = frozenset({catalog.MANAGE_AS_APP, catalog.MAILBOX_MIGRATION})
+"""Consents that open no mailbox by these rules, and are findings."""
 
 
 def pointers_at(pointers: Mapping[str, list[ServicePrincipal]], object_id: str) -> list[ServicePrincipal]:

@@ -13,6 +13,7 @@ from exoscope.model import ManagementScope, Plan, RoleAssignment, Snapshot
 from exoscope.outcome import NotFound, Refused
 from exoscope.planning import DoneStep, effect, moments, plan_scope, undo_plan
 from exoscope.planning.effect import to_scope
+from exoscope.planning.world import World
 from exoscope.powershell import fill
 from planning_tenants import guid, tenant
 
@@ -264,3 +265,34 @@ def test_an_unsafe_way_back_is_never_given(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(Refused) as caught:
         undo_plan(plan, done, now)
     assert caught.value.code == "unproven"
+
+
+def broken(now: Snapshot, undo: Plan) -> str:
+    world = World(now)
+    end = world.after(effect.apply_steps(now, undo.steps))
+    return "; ".join(moments.violations(world, undo, now.apps[0], {}, end))  # type: ignore[index] # read in full
+
+
+def waiting(undo: Plan, *waits: Any) -> Plan:
+    """The same undo with gates that wait for these kinds alone."""
+    stages = tuple(
+        replace(stage, gates=tuple(replace(gate, waits=waits) for gate in stage.gates)) for stage in undo.stages
+    )
+    return replace(undo, stages=stages)
+
+
+def test_withdrawing_while_tokens_without_the_consent_live_loses_mailboxes() -> None:
+    snapshot, plan = planned({})
+    now, done = run(snapshot, plan)
+    undo = undo_plan(plan, done, now)
+    assert broken(now, undo) == ""
+    assert "in stage withdraw Mail.Read could lose ada@contoso.com" in broken(now, waiting(undo, "cache"))
+    assert "could lose" in broken(now, waiting(undo))
+
+
+def test_reopening_while_tokens_with_the_consent_live_opens_mailboxes() -> None:
+    snapshot, plan = planned({"apps": {"omni": {}}}, "access-policy")
+    now, done = run(snapshot, plan)
+    undo = undo_plan(plan, done, now)
+    assert broken(now, undo) == ""
+    assert "in stage reopen Mail.Read could reach cid@contoso.com" in broken(now, waiting(undo, "cache"))

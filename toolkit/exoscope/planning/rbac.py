@@ -160,8 +160,8 @@ def _scope(snapshot: Snapshot, app: App, wanted: Wanted, filter: str | None, res
     if wanted.unit is not None:
         return scope_state(AdministrativeUnitScope(wanted.unit))
     if wanted.group is not None:
-        # Either Guid names the group; Exchange's readers tell states by the directory's.
-        return scope_state(GroupScope(wanted.group.external_directory_object_id or wanted.group.guid))
+        # Either Guid names the group; exchange.read_object and snapshots tell a group scope by the group's own.
+        return scope_state(GroupScope(wanted.group.guid))
     return scope_state(OrganizationScope())
 
 

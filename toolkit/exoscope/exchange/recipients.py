@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -115,19 +115,25 @@ def parse_recipients(rows: Sequence[Row], attributes: Sequence[str]) -> Recipien
     names: dict[str, list[str]] = {}
     seen_values: set[str] = set()
     missing: set[str] = set()
-    for row in rows:
-        cells = Cells(row)
-        guid, kind = cells.text("Guid"), cells.text("RecipientType")
-        name = cells.optional("Name")
-        if name is not None:
-            names.setdefault(name.casefold(), []).append(guid)
-        if kind.casefold() in _GROUPS:
-            groups[guid.casefold()] = _group(cells, guid)
-        elif kind.casefold() in _MAILBOX_OR_USER:
-            values = {attribute: value for attribute in attributes if (value := _value(cells, attribute)) is not None}
-            seen_values.update(values)
-            missing.update(attribute for attribute in attributes if not cells.has(attribute))
-            recipients.append(_recipient(cells, guid, kind, values))
+    wanted = tuple(name.casefold() for name in attributes)
+    for row, (guid, name, kind, *values) in _picked(rows, ("guid", "name", "recipienttype", *wanted)):
+        if type(guid) is not str or type(kind) is not str or not guid:
+            raise ServiceError("Exchange answered a recipient without Guid or RecipientType", code="unexpected-answer")
+        if name:
+            names.setdefault(str(name).casefold(), []).append(guid)
+        folded = kind.casefold()
+        if folded in _GROUPS:
+            groups[guid.casefold()] = _group(Cells(row), guid)
+        elif folded in _MAILBOX_OR_USER:
+            held = {}
+            for attribute, value in zip(attributes, values, strict=True):
+                if value is _MISSING:
+                    missing.add(attribute)
+                elif value is not None and value != "" and value != []:
+                    # Exchange does not tell "not set" from the empty text.
+                    held[attribute] = tuple(value) if isinstance(value, list) else value
+            seen_values.update(held)
+            recipients.append(_recipient(row, guid, kind, held))
     read = tuple(
         name
         for name in attributes
@@ -144,7 +150,45 @@ def parse_recipients(rows: Sequence[Row], attributes: Sequence[str]) -> Recipien
     )
 
 
-def _recipient(cells: Cells, guid: str, kind: str, values: dict[str, Any]) -> Recipient:
+_MISSING = object()
+
+
+def _picked(rows: Iterable[Row], columns: Sequence[str]) -> Iterator[tuple[Row, tuple[Any, ...]]]:
+    """Each row with its values in these columns (lower case): spellings are looked up once for all rows that share them."""
+    keys: Any = None
+    actual: list[str] = []
+    for row in rows:
+        if row.keys() != keys:
+            keys = row.keys()
+            spelled = {name.casefold(): name for name in row}
+            actual = [spelled.get(name, name) for name in columns]
+        yield row, tuple(row.get(name, _MISSING) for name in actual)
+
+
+def _recipient(row: Row, guid: str, kind: str, values: dict[str, Any]) -> Recipient:
+    # The columns as the template spells them, which is how they come back; any other spelling takes the slower way.
+    try:
+        directory_id, shown, smtp = row["ExternalDirectoryObjectId"], row["DisplayName"], row["PrimarySmtpAddress"]
+        addresses, dn, details = row["EmailAddresses"], row["DistinguishedName"], row["RecipientTypeDetails"]
+        plain = {type(each) for each in (directory_id, shown, smtp, dn, details, *addresses)} == {str}
+    except (KeyError, TypeError):
+        plain = False
+    if not plain or not (directory_id and shown and dn and details and type(addresses) is list):
+        return _odd_recipient(Cells(row), guid, kind, values)
+    return Recipient(
+        guid,
+        directory_id,
+        shown,
+        smtp,
+        tuple([each[5:] if each[:5].lower() == "smtp:" else each for each in addresses]),
+        dn,
+        kind,
+        details,
+        values,
+    )
+
+
+def _odd_recipient(cells: Cells, guid: str, kind: str, values: dict[str, Any]) -> Recipient:
     return Recipient(
         guid=guid,
         external_directory_object_id=cells.optional("ExternalDirectoryObjectId"),
@@ -162,13 +206,6 @@ def plain_address(address: str) -> str:
     """An SMTP address without its prefix; addresses of other kinds (SIP:, X500:) keep theirs."""
     prefix, colon, rest = address.partition(":")
     return rest if colon and prefix.casefold() == "smtp" else address
-
-
-def _value(cells: Cells, attribute: str) -> Any:
-    value = cells.raw(attribute)
-    if value is None or value in ("", []):
-        return None  # Exchange does not tell "not set" from the empty text
-    return tuple(value) if isinstance(value, list) else value
 
 
 def _only(recipient: Recipient, read: Iterable[str]) -> Recipient:

@@ -142,6 +142,14 @@ def test_what_the_run_found_so_is_left() -> None:
     assert "-pointer" not in shape(undo_plan(plan, done, now))["withdraw"]
 
 
+def test_what_was_there_already_still_names_what_later_steps_used() -> None:
+    snapshot, plan = planned({"apps": {"omni": {}}}, "access-policy", scope={"mailboxes": ["ada@contoso.com"]})
+    now, done = run(snapshot, plan)
+    done = [replace(d, already=True) if number < 2 else d for number, d in enumerate(done)]
+    undo = undo_plan(plan, done, now)
+    assert shape(undo) == {"revoke": ["-request", "-consent"], "reopen": ["-access_policy"]}
+
+
 def test_what_is_back_already_is_said_and_not_done_again() -> None:
     snapshot, plan = planned({"apps": {"omni": {}}})
     now, done = run(snapshot, plan)

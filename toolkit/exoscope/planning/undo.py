@@ -51,12 +51,16 @@ _BACK: dict[str, StageId] = {"cutover": "restore", "grant": "withdraw", "consent
 
 
 class DoneStep(Noun, frozen=True):
-    """What a run's journal says of one landed step: the object as read before and after it, and what it yielded."""
+    """What a run's journal says of one landed step: the object as read before and after it, and what it yielded.
+
+    ``already``: it was so before the run sent anything. Undo leaves it, but what it yielded names what later steps used.
+    """
 
     step_id: str
     observed_before: State
     observed_after: State
     yields: dict[str, Any] = field(default_factory=dict)
+    already: bool = False
 
 
 class _Chain(Noun, frozen=True):
@@ -141,7 +145,13 @@ def _chains(plan: Plan, done: Sequence[DoneStep], apps: set[str], kept: frozense
     for step in plan.steps:
         report = landed.get(step.id)
         back = _BACK.get(step.stage)
-        if report is None or back is None or step.app_id is None or step.app_id.casefold() not in apps:
+        if (
+            report is None
+            or report.already
+            or back is None
+            or step.app_id is None
+            or step.app_id.casefold() not in apps
+        ):
             continue
         if step.stage in kept:
             continue

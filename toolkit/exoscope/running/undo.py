@@ -51,7 +51,7 @@ def undo(
 
 
 def _done(desk: Desk, folder: Folder, plan: Plan, opened: Opened) -> list[DoneStep]:
-    """What the run did itself, in the plan's order. A call whose outcome is unknown is settled by reading, and journalled so."""
+    """What the run landed, in the plan's order; what was so already is told apart. A call whose outcome is unknown is settled by reading, and journalled so."""
     journal = Journal(folder.journal, desk.clock)
     state = RunState(plan, journal.records)
     steps = Steps(state, journal, opened.tenancy, desk.clock, patience=desk.patience_for(state), progress=desk.progress)
@@ -59,9 +59,9 @@ def _done(desk: Desk, folder: Folder, plan: Plan, opened: Opened) -> list[DoneSt
         if step.id in state.unsettled:
             _settle(steps, step)
     return [
-        DoneStep(record.step, record.before, record.after, dict(record.yields))
+        DoneStep(record.step, record.before, record.after, dict(record.yields), record.already)
         for record in (state.done.get(step.id) for step in plan.steps)
-        if record is not None and not record.already
+        if record is not None
     ]
 
 

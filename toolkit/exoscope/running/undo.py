@@ -51,7 +51,9 @@ def undo(
 
 
 def _done(desk: Desk, folder: Folder, plan: Plan, opened: Opened) -> list[DoneStep]:
-    """What the run landed, in the plan's order; what was so already is told apart. A call whose outcome is unknown is settled by reading, and journalled so."""
+    """What the run landed, in the plan's order; what was so already is told apart.
+
+    A call whose outcome is unknown is settled by reading, and journalled so."""
     journal = Journal(folder.journal, desk.clock)
     state = RunState(plan, journal.records)
     steps = Steps(state, journal, opened.tenancy, desk.clock, patience=desk.patience_for(state), progress=desk.progress)

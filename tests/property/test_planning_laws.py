@@ -21,7 +21,7 @@ from planning_tenants import tenant
 from strategies.intents import intents, tenants
 
 PHASES = [Phase.explicit, Phase.reuse, Phase.generate]  # shrinking takes longer than reading a small tenant
-FAST = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), phases=PHASES)
+FAST = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), phases=PHASES)
 
 
 def planned(given: dict[str, Any], text: str) -> tuple[Snapshot, Plan]:

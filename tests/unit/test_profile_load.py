@@ -12,7 +12,7 @@ import yaml
 
 from exoscope.model import Secret
 from exoscope.outcome import BadInput
-from exoscope.profile import SecretRef, find_profile, load_profile, loads_profile, resolve, state_dir
+from exoscope.profile import LocalPwsh, SecretRef, find_profile, load_profile, loads_profile, resolve, state_dir
 
 BASE = """\
 tenant = "contoso.onmicrosoft.com"
@@ -245,3 +245,11 @@ def test_a_keyring_is_asked_for_service_and_user(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(BadInput, match="RuntimeError") as refused:
         resolve(ref("keyring", "exoscope/boom"))
     assert "hunter2" not in str(refused.value)
+
+
+def test_a_pwsh_on_this_machine_may_be_named() -> None:
+    gateway = BASE[BASE.index("[transport]") : BASE.index("[operator]")]
+    unnamed = loads(BASE.replace(gateway, '[transport]\nkind = "pwsh"\n'))
+    assert unnamed.transport == LocalPwsh(kind="pwsh")
+    named = loads(BASE.replace(gateway, '[transport]\nkind = "pwsh"\npath = "tools/pwsh"\n'))
+    assert named.transport == LocalPwsh(kind="pwsh", path=Path("here").resolve() / "tools" / "pwsh")

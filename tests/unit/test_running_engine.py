@@ -258,13 +258,37 @@ def test_away_before_the_first_write_nothing_was_changed(tmp_path: Path) -> None
     assert "Make a new secret." in answer.why
 
 
-def test_access_denied_stops_with_what_to_do(tmp_path: Path) -> None:
+def test_access_denied_says_what_to_do_and_resume_goes_on_once_it_is_done(tmp_path: Path) -> None:
     bench = bench_for(tmp_path)
     bench.tenancy.before_write = once(AccessDenied("no", next="Needs Role Management."), "step-3")
     answer = apply(bench.file, bench.desk)
-    assert (answer.outcome, answer.apps[0].code) == ("stopped", "access-denied")
+    assert (answer.outcome, answer.apps[0].code, answer.waiting_for) == ("stopped", "access-denied", "approval")
+    assert exit_of(answer) == Exit.STOPPED
     assert "Needs Role Management." in answer.why
     assert bench.tenancy.writes["step-4"] == 0
+    assert resume("last", bench.desk, wait=WAIT).outcome == "done"
+
+
+def test_access_denied_before_the_first_write_changed_nothing(tmp_path: Path) -> None:
+    bench = bench_for(tmp_path)
+    bench.tenancy.before_write = once(AccessDenied("no"), "step-1")
+    answer = apply(bench.file, bench.desk)
+    assert (answer.outcome, answer.waiting_for, exit_of(answer)) == ("waiting", "approval", Exit.UNKNOWN)
+
+
+@pytest.mark.parametrize("acted", [False, True])
+def test_an_error_nobody_knows_is_settled_by_reading(tmp_path: Path, acted: bool) -> None:
+    bench = bench_for(tmp_path)
+    hook = once(ServiceError("Something odd happened."), "step-3")
+    setattr(bench.tenancy, "after_write" if acted else "before_write", hook)
+    answer = apply(bench.file, bench.desk)
+    if acted:
+        assert (answer.outcome, answer.done) == ("waiting", 5)
+    else:
+        assert (answer.outcome, answer.apps[0].code) == ("stopped", "service-error")
+        assert "Something odd happened." in answer.why
+        assert resume("last", bench.desk, wait=WAIT).outcome == "done"
+        assert bench.tenancy.landed["step-3"] == 1
 
 
 def test_another_tenant_ends_the_run_at_once(tmp_path: Path) -> None:

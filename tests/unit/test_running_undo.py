@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import stat
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -192,3 +194,15 @@ def test_an_undo_that_is_under_way_is_resumed_not_begun_twice(tmp_path: Path) ->
     with pytest.raises(Refused) as raised:
         undo(first.run, bench.desk, approve=agree)
     assert (raised.value.code, back.run in raised.value.next) == ("run-open", True)
+
+
+def test_the_snapshot_and_the_plan_are_kept_beside_the_journal(tmp_path: Path) -> None:
+    bench, _ = bench_for(tmp_path, BY_GROUP)
+    apply(BY_GROUP, bench.desk)
+    folder = bench.desk.store.folders()[0]
+    assert folder.plan() == BY_GROUP
+    assert content_hash(snapshots.load(folder.path / "snapshot.json")) == content_hash(sample())
+    if sys.platform != "win32":
+        modes = {stat.S_IMODE(path.stat().st_mode) for path in folder.path.iterdir()}
+        assert modes == {0o600}
+        assert stat.S_IMODE(folder.path.stat().st_mode) == 0o700

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from exoscope.clock import Clock, iso
 from exoscope.model import AppPlan, Gate, Stage, Step
-from exoscope.outcome import ExoscopeError, Refused, ServiceError, Verdict, WrongTenant
+from exoscope.outcome import AccessDenied, ExoscopeError, Refused, ServiceError, Verdict, WrongTenant
 from exoscope.planning import states
 from exoscope.powershell import holes
 from exoscope.running.answer import RunAnswer
@@ -289,6 +289,8 @@ class Engine:
 
     def _pause(self, app: str | None, stage: str, error: ExoscopeError, waiting_for: WaitingFor | None) -> None:
         why = f"{error.message} {error.next}".rstrip()
+        if isinstance(error, AccessDenied):
+            waiting_for = "approval"  # somebody has to give the operator the right first
         self._record(Paused(app=app, stage=stage, code=error.code, why=why, waiting_for=waiting_for))
         self.progress(Event("stop", why, app))
 

@@ -40,7 +40,9 @@ class Interrupts:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """A part that an interrupt does not tear; it is raised at the part's end."""
+        """A part that an interrupt does not tear: it is raised at the end, or before the next part if this one ends in an error."""
+        if self._asked:
+            raise KeyboardInterrupt
         self._holding = True
         try:
             yield

@@ -135,17 +135,21 @@ class Steps:
                 self._failed(step, error, sent=True)
                 last = error
                 continue  # settling brings its own pauses
-            except (SignInFailed, WrongTenant) as error:
+            except (SignInFailed, WrongTenant, AccessDenied) as error:
+                # Nothing happened, and it can be put right: the run stays open.
                 self._failed(step, error, sent=False)
                 raise
-            except (AccessDenied, GuardRefused) as error:
+            except GuardRefused as error:
                 self._failed(step, error, sent=False)
-                raise AppStops(error.code, f"{step.title}: {error.message} {error.next}".rstrip()) from None
+                raise AppStops(error.code, f"{step.title}: {error.message}") from None
             except ServiceError as error:
+                # Whatever this is, reading tells whether the call did its work all the same.
                 self._failed(step, error, sent=True)
                 reading, place = self._settle(subject, self.clock.now())
+                if place == "before":
+                    raise
                 if place != "after":
-                    raise AppStops(error.code, f"{step.title}: {error.message} {error.next}".rstrip()) from None
+                    self._stop_where(subject, reading, place)
                 self._done(subject, reading, settled=True)
                 return
             else:

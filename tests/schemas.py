@@ -12,14 +12,20 @@ from typing import Any
 
 import msgspec
 
-from exoscope.model import PlanFile, Proof, Snapshot
+from exoscope.model import PlanFile, Proof, Snapshot, Tenant, Unread
+from exoscope.planning.answer import PlanAnswer, ShownAnswer
 from exoscope.reach import MailboxAnswer, ReachAnswer, Story
+from exoscope.rehearsing.demo import DemoAnswer
+from exoscope.reporting.evidence import Evidence
+from exoscope.running.answer import RunAnswer, RunLine
+from exoscope.twin.server import Ready
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "schemas"
 
 FILES: dict[str, tuple[type, str]] = {
     "snapshot": (Snapshot, "A tenant as read at one time: the file of exoscope snapshot"),
     "plan-file": (PlanFile, "plan.json: the file of exoscope plan"),
+    "evidence": (Evidence, "The JSON beside the page of exoscope verify --evidence"),
 }
 
 
@@ -38,10 +44,51 @@ class ErrorAnswer(msgspec.Struct):
     error: ErrorDetail
 
 
+class SnapshotAnswer(msgspec.Struct):
+    """Where the file is, whose it is, its digest, how many of what were read, and what could not be."""
+
+    file: str
+    tenant: Tenant
+    digest: str
+    counts: dict[str, int]
+    unread: list[Unread]
+
+
+class RunsAnswer(msgspec.Struct):
+    """Every run, oldest first."""
+
+    runs: list[RunLine]
+
+
+class Operation(msgspec.Struct):
+    """One cmdlet with its parameters by name; a switch alone is true."""
+
+    cmdlet: str
+    parameters: dict[str, Any]
+
+
+class GuardAnswer(msgspec.Struct):
+    """One line a file: ``pipelines`` where it is understood; else ``refused`` with ``line`` and ``column`` from 1."""
+
+    file: str
+    pipelines: list[list[Operation]] | msgspec.UnsetType = msgspec.UNSET
+    refused: str | msgspec.UnsetType = msgspec.UNSET
+    line: int | msgspec.UnsetType = msgspec.UNSET
+    column: int | msgspec.UnsetType = msgspec.UNSET
+
+
 ANSWERS: dict[str, tuple[type, str]] = {
     "reach": (ReachAnswer, "exoscope reach --app --permission --json"),
     "reach-mailbox": (MailboxAnswer, "exoscope reach --mailbox --json"),
     "explain": (Story, "exoscope explain --json"),
+    "guard": (GuardAnswer, "exoscope guard --json: one line a file"),
+    "snapshot-answer": (SnapshotAnswer, "exoscope snapshot --json"),
+    "plan": (PlanAnswer, "exoscope plan --json"),
+    "show": (ShownAnswer, "exoscope show --json"),
+    "run": (RunAnswer, "exoscope apply, resume, undo and status --json"),
+    "runs": (RunsAnswer, "exoscope runs --json"),
+    "sandbox": (Ready, "The line exoscope sandbox serve prints when it is ready"),
+    "demo": (DemoAnswer, "exoscope demo --json"),
     "verify": (Proof, "exoscope verify --json"),
     "error": (ErrorAnswer, "a failure of any command with --json"),
 }

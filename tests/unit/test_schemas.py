@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -44,6 +47,18 @@ def test_what_the_loader_refuses_the_schema_refuses() -> None:
     assert _errors("snapshot", {**good, "wishes": []})
     good["recipients"][0]["attributes"]["Department"] = None
     assert _errors("snapshot", good)
+
+
+def test_what_guard_says(tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.ps1", tmp_path / "bad.ps1"
+    good.write_text("Get-ServicePrincipal -Identity 'x' | Select-Object -Property @('AppId')\n", encoding="utf-8")
+    bad.write_text("whoami\n", encoding="utf-8")
+    words = [sys.executable, "-m", "exoscope", "guard", str(good), str(bad), "--json"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert ["refused" in line for line in lines] == [False, True]
+    for line in lines:
+        assert _errors("guard", line) == []
 
 
 def test_answers_may_gain_keys() -> None:

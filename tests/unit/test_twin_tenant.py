@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from msgspec import UNSET
 
 from exoscope.catalog import GRAPH, permission
+from exoscope.clock import SystemClock
 from exoscope.model import Consent, Recipient, Requested, Snapshot
 from exoscope.twin.errors import Unread
 from exoscope.twin.tenant import Delegated, TwinTenant
@@ -177,3 +179,29 @@ def test_users_are_found_by_id_and_primary_address_not_by_alias(tenant: TwinTena
     assert tenant.user(str(ada.external_directory_object_id)) is ada
     assert tenant.user("a.lovelace@contoso.com") is None
     assert tenant.user(ada.guid) is None
+
+
+def test_many_may_decide_while_others_change() -> None:
+    tenant = TwinTenant(SAMPLE, SystemClock(), propagation=0.001)
+    failures: list[str] = []
+    assignments = tenant.read("role_assignments")
+
+    def decide() -> None:
+        try:
+            for each in SAMPLE.recipients[:40]:  # type: ignore[index]
+                tenant.decide(BOT.object_id, ("Mail.Read",), "Mail.Read", each)
+                tenant.decide(BOT.object_id, (), "MailboxSettings.Read", each)
+        except Exception as error:  # noqa: BLE001 - a thread's failure must reach the test
+            failures.append(repr(error))
+
+    def change() -> None:
+        for number in range(40):
+            tenant.change("turn", role_assignments=assignments[number % 3 :], groups=tuple(tenant.read("groups")[::-1]))
+
+    threads = [threading.Thread(target=work) for work in (decide, decide, decide, change)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert failures == []
+    assert len(tenant.log) == 40

@@ -131,7 +131,8 @@ class View:
         self._tables: dict[tuple[str, int], tuple[Any, Table]] = {}
         if earlier is not None:
             kept = {id(getattr(snapshot, name)) for name in snapshot.__struct_fields__}
-            self._tables = {key: value for key, value in earlier._tables.items() if key[1] in kept}
+            # copied first: another thread may be adding a table to the earlier view
+            self._tables = {key: value for key, value in dict(earlier._tables).items() if key[1] in kept}
 
     def _table(self, name: str, items: Any, keys: Callable[[Any], Iterable[str]]) -> Table:
         if items is UNSET:

@@ -26,6 +26,7 @@ from exoscope.outcome import (
 )
 from exoscope.planning import states
 from exoscope.running import Evidence, Survey, apply, exit_of, resume, status
+from exoscope.running.answer import duration
 from exoscope.running.journal import Journal, read_journal
 from exoscope.running.records import GateOpen, StepDone, StepIntent
 from running_fakes import START, Bench, FakeTenancy, app, once, plan_of
@@ -57,6 +58,7 @@ def test_a_run_goes_to_its_first_gate_and_waits_there(tmp_path: Path) -> None:
     assert exit_of(answer) == Exit.PENDING
     landed = [record for record in journal(bench) if isinstance(record, StepDone)][-1]
     assert answer.ready_at == "2026-11-23T11:00:01Z", landed.at
+    assert "(another 2 h)" in answer.why
     assert bench.tenancy.asked == []
 
 
@@ -548,3 +550,19 @@ def test_plan_names_every_app_in_the_answer(tmp_path: Path) -> None:
     bench = bench_for(tmp_path, 1, 2, 3)
     plans: tuple[AppPlan, ...] = bench.file.plan.apps
     assert [each.app_id for each in apply(bench.file, bench.desk).apps] == [each.app_id for each in plans]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (0, "0 s"),
+        (45.4, "45 s"),
+        (90, "1 min 30 s"),
+        (5400, "1 h 30 min"),
+        (7200, "2 h"),
+        (7259, "2 h"),
+        (100800, "28 h"),
+    ],
+)
+def test_durations_are_told_as_people_say_them(seconds: float, told: str) -> None:
+    assert duration(seconds) == told

@@ -75,3 +75,10 @@ def exit_of(answer: RunAnswer) -> Exit:
         elif app.outcome == "waiting":
             exits.append(Exit.PENDING if app.code is None else Exit.UNKNOWN)
     return worst(exits)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: ``2 h``, ``1 h 30 min``, ``45 s``."""
+    whole = round(seconds)
+    parts = [(whole // 3600, "h"), (whole % 3600 // 60, "min"), (whole % 60 if whole < 3600 else 0, "s")]
+    return " ".join(f"{amount} {unit}" for amount, unit in parts if amount) or "0 s"

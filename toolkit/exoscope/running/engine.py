@@ -11,7 +11,7 @@ from exoscope.model import AppPlan, Gate, Stage, Step
 from exoscope.outcome import AccessDenied, ExoscopeError, Refused, ServiceError, Verdict, WrongTenant
 from exoscope.planning import states
 from exoscope.powershell import holes
-from exoscope.running.answer import RunAnswer
+from exoscope.running.answer import RunAnswer, duration
 from exoscope.running.filling import found
 from exoscope.running.journal import Journal, stamp
 from exoscope.running.ports import Event, Evidence, Progress, Tenancy
@@ -306,10 +306,3 @@ class Engine:
 
 def _service(step: Step) -> WaitingFor:
     return "exchange" if step.kind == "exchange" else "entra"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them: ``2 h``, ``1 h 30 min``, ``45 s``."""
-    whole = round(seconds)
-    parts = [(whole // 3600, "h"), (whole % 3600 // 60, "min"), (whole % 60 if whole < 3600 else 0, "s")]
-    return " ".join(f"{amount} {unit}" for amount, unit in parts if amount) or "0 s"

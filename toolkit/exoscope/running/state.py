@@ -13,7 +13,15 @@ from exoscope.clock import iso
 from exoscope.model import Gate, Plan, Stage, State, Step
 from exoscope.outcome import Unreadable, Verdict
 from exoscope.planning.timing import gate_seconds
-from exoscope.running.answer import EVIDENCE_UNKNOWN, INTERRUPTED, UNDONE, AppAnswer, RunAnswer, overall_outcome
+from exoscope.running.answer import (
+    EVIDENCE_UNKNOWN,
+    INTERRUPTED,
+    UNDONE,
+    AppAnswer,
+    RunAnswer,
+    duration,
+    overall_outcome,
+)
 from exoscope.running.journal import moment
 from exoscope.running.records import (
     AnyRecord,
@@ -219,7 +227,8 @@ class RunState:
         if seen is not None and seen.verdict in (Verdict.UNKNOWN, Verdict.PENDING):
             return f"{name}: the evidence of stage {app.stage} is {seen.verdict}: {seen.why}"
         if app.ready_at is not None and app.ready_at > iso(now):
-            return f"{name}: stage {app.stage} waits until {app.ready_at}."
+            more = duration((moment(app.ready_at) - now).total_seconds())
+            return f"{name}: stage {app.stage} waits until {app.ready_at} (another {more})."
         return f"{name}: stage {app.stage} has waited long enough; its evidence comes next."
 
     def _only_configured(self, app: str) -> str:

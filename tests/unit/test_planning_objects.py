@@ -148,6 +148,7 @@ def test_another_list_updates_the_managed_group_additions_first() -> None:
         "groups/add_member",
         "groups/remove_member",
     ]
+    assert "Take eve@contoso.com out of the managed group" in [step.title for step in plan.steps]
     assert plan.apps[0].permissions["Mail.Read"].gained.addresses == ("bob@contoso.com", "cid@contoso.com")
     assert plan_scope(made(done, plan), intent(listed("ada", "bob", "cid"))).steps == ()
 

@@ -61,13 +61,17 @@ class Wanted(Noun, frozen=True):
 
 
 class Change(Noun, frozen=True):
-    """One transition to be. Texts may hold ``<made NAME.field>``: what the step that makes group NAME will yield."""
+    """One transition to be. Texts may hold ``<made NAME.field>``: what the step that makes group NAME will yield.
+
+    ``label`` says in a title who or what a Guid is.
+    """
 
     stage: StageId
     target: Target
     before: State
     after: State
     identity: str | None = None
+    label: str | None = None
 
 
 class Draft(Noun, frozen=True):

@@ -58,10 +58,16 @@ def managed_group(world: World, app: App, wanted: Wanted, stage: StageId) -> Man
     joining = [each for each in members if fold(each) not in had]
     leaving = [each for each in sorted(current) if fold(each) not in want]
     update = [
-        Change(stage, Target("group_member", {"group": found.guid, "member": each}), None, {}) for each in joining
+        Change(
+            stage, Target("group_member", {"group": found.guid, "member": each}), None, {}, label=world.name_of(each)
+        )
+        for each in joining
     ]
     update += [
-        Change(stage, Target("group_member", {"group": found.guid, "member": each}), {}, None) for each in leaving
+        Change(
+            stage, Target("group_member", {"group": found.guid, "member": each}), {}, None, label=world.name_of(each)
+        )
+        for each in leaving
     ]
     object_id = found.external_directory_object_id or found.guid
     return Managed(name, found.distinguished_name, found.guid, object_id, (), (confirm,), tuple(update))

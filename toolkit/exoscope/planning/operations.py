@@ -44,11 +44,13 @@ class Context(Noun, frozen=True):
 
     ``step``: the step's own id, for holes that its own reading fills. ``app``: the app it is about (None: the organisation).
     ``identity``: how the tenant knows an object that is there: a group's Guid (or a hole), a policy's identity, a consent's id.
+    ``label``: who a member is, for the title.
     """
 
     step: str
     app: App | None = None
     identity: str | None = None
+    label: str | None = None
 
 
 class NoOperation(Exception):
@@ -61,10 +63,17 @@ def operation(target: Target, before: State, after: State, context: Context) -> 
 
 
 def step(
-    id: str, stage: str, target: Target, before: State, after: State, app: App | None, identity: str | None = None
+    id: str,
+    stage: str,
+    target: Target,
+    before: State,
+    after: State,
+    app: App | None,
+    identity: str | None = None,
+    label: str | None = None,
 ) -> Step:
     """The whole step of a transition, its script rendered and guarded. Raises NoOperation as :func:`operation` does."""
-    made = operation(target, before, after, Context(id, app, identity))
+    made = operation(target, before, after, Context(id, app, identity, label))
     return Step(
         id=id,
         stage=stage,
@@ -222,9 +231,10 @@ def _group(key: Mapping[str, str], before: State, after: State, context: Context
 
 def _group_member(key: Mapping[str, str], before: State, after: State, context: Context) -> Operation:
     values = {"group": key["group"], "member": key["member"]}
+    who = context.label or key["member"]
     if after is None:
-        return Operation(f"Take {key['member']} out of the managed group", (_GROUPS,), "groups/remove_member", values)
-    return Operation(f"Put {key['member']} into the managed group", (_GROUPS,), "groups/add_member", values)
+        return Operation(f"Take {who} out of the managed group", (_GROUPS,), "groups/remove_member", values)
+    return Operation(f"Put {who} into the managed group", (_GROUPS,), "groups/add_member", values)
 
 
 def _held_by(context: Context) -> App:

@@ -49,6 +49,7 @@ def assemble(drafts: Sequence[Draft], shared: Sequence[Change] = ()) -> tuple[tu
                     _state(change.after, fill),
                     app,
                     None if change.identity is None else fill(change.identity),
+                    change.label,
                 )
             )
     return tuple(stages), tuple(steps)

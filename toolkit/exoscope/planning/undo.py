@@ -89,7 +89,7 @@ def undo_plan(
     kept = _kept(plan, to)
     world = World(snapshot_now)
     chains = _chains(plan, done, {each.app_id.casefold() for each in chosen}, kept)
-    drafts = [_draft(snapshot_now, each, [c for c in chains if fold(c.app_id) == fold(each.app_id)]) for each in chosen]
+    drafts = [_draft(world, each, [c for c in chains if fold(c.app_id) == fold(each.app_id)]) for each in chosen]
     stages, steps = assemble(drafts)
     end = apply_steps(snapshot_now, steps)
     after = world.after(end)
@@ -173,7 +173,8 @@ def _filled(step: Step, known: Mapping[str, str]) -> Target:
 # -- one app --------------------------------------------------------------------------------------------------------------
 
 
-def _draft(snapshot: Snapshot, planned: AppPlan, chains: Sequence[_Chain]) -> Draft:
+def _draft(world: World, planned: AppPlan, chains: Sequence[_Chain]) -> Draft:
+    snapshot = world.snapshot
     app = find_app(snapshot, planned.app_id)
     if app is None:
         raise Refused(f"The app {planned.display_name} is not in the tenant any more.", code="changed-since")
@@ -192,7 +193,7 @@ def _draft(snapshot: Snapshot, planned: AppPlan, chains: Sequence[_Chain]) -> Dr
                 code="changed-since",
                 next="Look at it, and take back by hand what is still wanted back; or plan again.",
             )
-        changes.append(_reverse(snapshot, app, chain))
+        changes.append(_reverse(world, app, chain))
     return Draft(
         app=app,
         wanted=(),
@@ -203,14 +204,15 @@ def _draft(snapshot: Snapshot, planned: AppPlan, chains: Sequence[_Chain]) -> Dr
     )
 
 
-def _reverse(snapshot: Snapshot, app: App, chain: _Chain) -> Change:
+def _reverse(world: World, app: App, chain: _Chain) -> Change:
     """The transition back. Raises Refused ``no-way-back`` where no operation makes it."""
-    identity = _identity(snapshot, app, chain.target)
+    identity = _identity(world.snapshot, app, chain.target)
     try:
         operation(chain.target, chain.last, chain.first, Context("step-1", app, identity))
     except NoOperation as error:
         raise Refused(f"There is no way back for {told(chain.target)}: {error}.", code="no-way-back") from None
-    return Change(chain.stage, chain.target, chain.last, chain.first, identity)
+    label = world.name_of(chain.target.key.get("member", ""))
+    return Change(chain.stage, chain.target, chain.last, chain.first, identity, label)
 
 
 def _identity(snapshot: Snapshot, app: App, target: Target) -> str | None:
@@ -248,7 +250,9 @@ def _app_plan(world: World, after: World, planned: AppPlan, draft: Draft) -> App
         reach = after.reach(find_app(after.snapshot, draft.app.app_id) or draft.app, name)
         gained = reach.inside - world.reach(draft.app, name).inside
         if change.gained.addresses or change.gained.all_but:
-            notes.append(f"{len(gained)} mailboxes become reachable again with {name}: {', '.join(gained.addresses())}")
+            notes.append(
+                f"{len(gained)} mailbox(es) become reachable again with {name}: {', '.join(gained.addresses())}"
+            )
     if any(each.target.kind == "consent" for each in draft.changes):
         notes.append("Tokens that the app has when a consent changes go on acting as before until they end.")
     return AppPlan(

@@ -80,6 +80,12 @@ class World:
         known = self._by_guid
         return self._reach.addresses(known[guid.casefold()] for guid in guids if guid.casefold() in known)
 
+    def name_of(self, guid: str) -> str | None:
+        """The primary address of a recipient, by its Guid."""
+        self.of_guids(())
+        found = (self._by_guid or {}).get(guid.casefold())
+        return None if found is None else found.primary_smtp_address
+
     def find_app(self, text: str) -> App:
         """The app of this name or id. Raises NotFound, Ambiguous, Unreadable."""
         return self._reach.find_app(text)

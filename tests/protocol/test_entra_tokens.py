@@ -77,7 +77,8 @@ def test_nothing_is_asked_before_it_is_needed_and_then_once(shared_twin: Twin, p
     assert "AppRoleAssignment.ReadWrite.All" in (first.roles or ())
 
 
-def test_a_fresh_token_is_issued_now_and_carries_the_roles_of_now(twin: Twin) -> None:
+def test_a_fresh_token_is_issued_now_and_carries_the_roles_of_now(serve: Callable[..., Twin], sample: Snapshot) -> None:
+    twin = serve(sample, token_lifetime=3600.0)  # long enough for msal to keep it
     app = app_named(twin.tenant.state, OMNISCOPE)
     tokens = Tokens(profile_of(twin), QuickClock())
     before = tokens.app(app.app_id)

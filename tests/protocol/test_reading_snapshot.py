@@ -107,6 +107,23 @@ def test_a_wanted_group_is_known_by_any_of_its_names(shared_twin: Twin, sample: 
     assert set(groups(found)["Omniscope mailboxes"].members or ()) == set(one.members or ())
 
 
+def test_groups_inside_a_wanted_group_are_read_at_every_depth(shared_twin: Twin, sample: Snapshot) -> None:
+    there = {group.guid: group for group in groups(sample).values()}
+    inside = {guid: set(group.members or ()) & there.keys() for guid, group in there.items()}
+    before = {group.guid for group in groups(read(shared_twin)).values() if group.members is None}
+    # A group whose inner group nobody else asks for.
+    outer = next(guid for guid, inner in inside.items() if inner & before - {guid})
+    reached, waiting = {outer}, [outer]
+    while waiting:
+        for guid in inside[waiting.pop()] - reached:
+            reached.add(guid)
+            waiting.append(guid)
+    found = read(shared_twin, groups=(outer,))
+    for group in groups(found).values():
+        if group.guid in reached:
+            assert set(group.members or ("unread",)) == set(there[group.guid].members or ("unread",))
+
+
 def test_properties_that_the_intent_filters_on_are_read(serve: Callable[..., Twin], sample: Snapshot) -> None:
     def with_title(recipient: Recipient) -> Recipient:
         return replace(recipient, attributes={**recipient.attributes, "Title": "Boss"})

@@ -6,11 +6,13 @@ import contextlib
 import os
 import re
 import secrets
+import signal
 import stat
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from exoscope.outcome import BadInput, Refused
 
@@ -195,6 +197,24 @@ def lock(path: Path, what: str = "") -> Iterator[None]:
         yield
     finally:
         held.release()
+
+
+def own_group() -> dict[str, Any]:
+    """Options of subprocess.Popen for a child in a group of its own: Ctrl-C at the terminal reaches us, not the child."""
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
+    return {"start_new_session": True}
+
+
+def kill_group(process: subprocess.Popen[bytes]) -> None:
+    """End a child that was started with :func:`own_group`, and on POSIX whatever it started; never raises."""
+    with contextlib.suppress(OSError):
+        if sys.platform == "win32":
+            process.kill()
+        else:
+            os.killpg(process.pid, signal.SIGKILL)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=5)
 
 
 def state_folder() -> Path:

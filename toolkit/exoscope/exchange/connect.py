@@ -1,4 +1,4 @@
-"""A session with Exchange Online over the gateway: opened, proven to be in the right tenant, opened again when lost."""
+"""A session with Exchange Online over a road of PSRP: opened, proven to be in the right tenant, opened again when lost."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any, Protocol
 
 from exoscope import powershell
 from exoscope.clock import Clock
-from exoscope.exchange.psrp import Output, PsrpPool
+from exoscope.exchange.psrp import PsrpPool
+from exoscope.exchange.records import Output
 from exoscope.exchange.session import BATCH, DEADLINE, ExchangeSession, Result, Row
 from exoscope.model import Secret
 from exoscope.outcome import (
@@ -24,7 +25,8 @@ from exoscope.outcome import (
     Transient,
     WrongTenant,
 )
-from exoscope.profile import Profile, resolve
+from exoscope.powershell.child import find_program
+from exoscope.profile import LocalPwsh, Profile, Transport, resolve
 
 log = logging.getLogger("exoscope.exchange")
 
@@ -78,31 +80,42 @@ def connect(
 
     Raises BadInput when the profile has no [transport]; SignInFailed, WrongTenant, Transient, Deadline, AccessDenied.
     """
+    transport = profile.transport
+    road = "pwsh" if isinstance(transport, LocalPwsh) else "gateway"
     if open_pool is None:
-        transport = profile.transport
         if transport is None:
             raise BadInput(f"{profile.path} has no [transport]: there is no road to Exchange")
-        password = resolve(transport.password) if transport.password is not None else None
-
-        def gateway() -> Pool:
-            return PsrpPool(transport, password)
-
-        open_pool = gateway
-    session = _Session(profile, tokens, clock, open_pool)
+        open_pool = _local(transport) if isinstance(transport, LocalPwsh) else _gateway(transport)
+    session = _Session(profile, tokens, clock, open_pool, road)
     session.open()
     return session
 
 
+def _gateway(transport: Transport) -> Callable[[], Pool]:
+    password = resolve(transport.password) if transport.password is not None else None
+    return lambda: PsrpPool(transport, password)
+
+
+def _local(transport: LocalPwsh) -> Callable[[], Pool]:
+    from exoscope.exchange.local import PwshPool  # psrpcore is slow to load
+
+    program = find_program(transport.path)
+    return lambda: PwshPool(program)
+
+
 class _Session:
-    def __init__(self, profile: Profile, tokens: TokenSource, clock: Clock, open_pool: Callable[[], Pool]) -> None:
+    def __init__(
+        self, profile: Profile, tokens: TokenSource, clock: Clock, open_pool: Callable[[], Pool], road: str
+    ) -> None:
         self._profile, self._tokens, self._clock, self._open_pool = profile, tokens, clock, open_pool
+        self._road = road
         self._pool: Pool | None = None
         self._renew_at: datetime | None = None
         self._proven = ""
 
     @property
     def road(self) -> str:
-        return "gateway"
+        return self._road
 
     @property
     def tenant_id(self) -> str:

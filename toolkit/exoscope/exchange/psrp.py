@@ -15,10 +15,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-import msgspec
-
-from exoscope.exchange.errors import Failure, typed
-from exoscope.model import Noun, Secret
+from exoscope.exchange.errors import Failure
+from exoscope.exchange.records import Output, Parameter, category, judge
+from exoscope.model import Secret
 from exoscope.outcome import Deadline, LostSession, ServiceError, SignInFailed, Transient
 from exoscope.powershell import BATCH
 from exoscope.profile import Transport
@@ -26,54 +25,10 @@ from exoscope.profile import Transport
 log = logging.getLogger("exoscope.exchange")
 
 Answer = TypeVar("Answer")
-Parameter = Secret | str | tuple[str, ...]
 
 OPERATION_TIMEOUT = 20  # seconds the server may hold a Receive; the next one follows
 READ_TIMEOUT = 30  # must exceed the former
 GRACE = 10.0  # seconds a call may take beyond its deadline to stop its pipeline in good order
-
-# PowerShell's ErrorCategory, by number.
-_CATEGORIES = (
-    "NotSpecified",
-    "OpenError",
-    "CloseError",
-    "DeviceError",
-    "DeadlockDetected",
-    "InvalidArgument",
-    "InvalidData",
-    "InvalidOperation",
-    "InvalidResult",
-    "InvalidType",
-    "MetadataError",
-    "NotImplemented",
-    "NotInstalled",
-    "ObjectNotFound",
-    "OperationStopped",
-    "OperationTimeout",
-    "SyntaxError",
-    "ParserError",
-    "PermissionDenied",
-    "ResourceBusy",
-    "ResourceExists",
-    "ResourceUnavailable",
-    "ReadError",
-    "WriteError",
-    "FromStdErr",
-    "SecurityError",
-    "ProtocolError",
-    "ConnectionError",
-    "AuthenticationError",
-    "LimitsExceeded",
-    "QuotaExceeded",
-    "NotEnabled",
-)
-
-
-class Output(Noun, frozen=True):
-    """What a pipeline that completed without an error record gave."""
-
-    objects: tuple[Any, ...]
-    warnings: tuple[str, ...]
 
 
 class PsrpPool:
@@ -195,11 +150,7 @@ class PsrpPool:
             completed = shell.state == PSInvocationState.COMPLETED
         finally:
             self._end(shell)
-        errors = [typed(_without(_failure(record), secrets)) for record in shell.streams.error]
-        if errors:
-            raise next((error for error in errors if type(error) is not ServiceError), errors[0])
-        if not completed:
-            raise ServiceError("the script failed without saying why")
+        judge((_failure(record) for record in shell.streams.error), secrets, completed=completed)
         warnings = tuple(str(record.message) for record in shell.streams.warning)
         return Output(objects=tuple(shell.output), warnings=warnings)
 
@@ -299,23 +250,11 @@ def _failure(record: Any) -> Failure:
         **(getattr(exception, "adapted_properties", None) or {}),
         **(getattr(exception, "extended_properties", None) or {}),
     }
-    category = getattr(record, "category", None)
     text = properties.get("Message") or str(record)
     return Failure(
         message=str(text),
         error_id=str(getattr(record, "fq_error", None) or ""),
-        category=_CATEGORIES[category] if isinstance(category, int) and 0 <= category < len(_CATEGORIES) else "",
+        category=category(getattr(record, "category", None)),
         types=tuple(str(name) for name in getattr(exception, "types", None) or ()),
         activity=str(getattr(record, "activity", None) or ""),
     )
-
-
-def _without(failure: Failure, secrets: list[Secret]) -> Failure:
-    """A failure whose texts do not repeat a secret that the script was given."""
-
-    def clean(text: str) -> str:
-        for secret in secrets:
-            text = text.replace(secret.reveal(), repr(secret))
-        return text
-
-    return msgspec.structs.replace(failure, message=clean(failure.message), error_id=clean(failure.error_id))

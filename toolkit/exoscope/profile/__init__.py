@@ -6,6 +6,7 @@ from exoscope.profile.load import find_profile, load_profile, loads_profile, sta
 from exoscope.profile.nouns import (
     AppCredential,
     Endpoints,
+    LocalPwsh,
     Operator,
     Profile,
     SecretRef,
@@ -17,6 +18,7 @@ from exoscope.profile.references import resolve
 __all__ = [
     "AppCredential",
     "Endpoints",
+    "LocalPwsh",
     "Operator",
     "Profile",
     "SecretRef",

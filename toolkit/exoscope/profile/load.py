@@ -20,6 +20,7 @@ from exoscope.profile.nouns import (
     AppCredential,
     Auth,
     Endpoints,
+    LocalPwsh,
     Operator,
     Profile,
     Scheme,
@@ -202,7 +203,9 @@ class _Reader:
             authority=known.authority, graph=known.graph, exchange=known.exchange
         )
         apps = self._sub(top, "apps", self._apps) or {}
-        roads = [endpoints.authority, endpoints.graph, endpoints.exchange, *([transport.url] if transport else [])]
+        roads = [endpoints.authority, endpoints.graph, endpoints.exchange]
+        if isinstance(transport, Transport):
+            roads.append(transport.url)
         local = all(is_loopback(road) for road in roads)
         waits = self._sub(top, "waits", lambda table: self._waits(table, local=local)) or Waits()
         state = top.path("state")
@@ -229,10 +232,15 @@ class _Reader:
         table.done()
         return result
 
-    def _transport(self, table: _Table) -> Transport:
+    def _transport(self, table: _Table) -> Transport | LocalPwsh:
         kind = table.need("kind")
+        if kind == "pwsh":
+            return LocalPwsh(kind="pwsh", path=table.path("path"))
         if kind != "gateway":
-            table.fail("kind", 'must be "gateway"')
+            table.fail("kind", 'must be "gateway" or "pwsh"')
+        return self._gateway(table)
+
+    def _gateway(self, table: _Table) -> Transport:
         url = table.url("url")
         if url is None:
             self.fail(table.name, "needs url")

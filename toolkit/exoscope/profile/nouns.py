@@ -59,6 +59,16 @@ class Transport(Noun, frozen=True):
     key: Path | None = None
 
 
+class LocalPwsh(Noun, frozen=True):
+    """A PowerShell on this machine with the ExchangeOnlineManagement module: ``pwsh``, or Windows PowerShell 5.1.
+
+    ``path`` names the program; without it EXOSCOPE_PWSH does, else it is looked for on PATH.
+    """
+
+    kind: Literal["pwsh"]
+    path: Path | None = None
+
+
 class Operator(Noun, frozen=True):
     """Who exoscope acts as. Exactly one way of signing in is set. ``client_id`` is None only for a system-assigned identity."""
 
@@ -97,7 +107,7 @@ class Profile(Noun, frozen=True):
     cloud: Cloud
     cloud_endpoints: CloudEndpoints
     endpoints: Endpoints
-    transport: Transport | None = None
+    transport: Transport | LocalPwsh | None = None
     operator: Operator | None = None
     apps: dict[str, AppCredential] = field(default_factory=dict)
     waits: Waits = Waits()

@@ -39,6 +39,7 @@ from exoscope.planning.world import World
 from exoscope.reach import Mailboxes, Reach
 
 UNREAD = "unread"
+_GOVERNED = "Mail.Read"  # one of those that policies govern: which makes no difference to whom a policy matches
 UNTOLD = frozenset({UNREAD, "unknown-reach", "unknown-role", "unknown-permission", "protocol"})
 """Codes of ``not_scoped_because`` that say it cannot be told, rather than that it is not so."""
 
@@ -149,7 +150,7 @@ def _intended(entry: IntentEntry, reach: Reach) -> _Entry:
 
 
 def _claim(reach: Reach, app: App, entries: Sequence[_Entry], wait: WaitKind) -> AppClaim:
-    inside = [_inside(entry, reach) for entry in entries]
+    inside = [_inside(entry, app, reach) for entry in entries]
     known = [[_permission(name, reach) for name in entry.permissions] for entry in entries]
     wanted = [
         Wanted(
@@ -189,7 +190,7 @@ def _permission(name: str, reach: Reach) -> Permission:
 _Inside = tuple[Mailboxes, Mailboxes, str | None]
 
 
-def _inside(entry: _Entry, reach: Reach) -> _Inside:
+def _inside(entry: _Entry, app: App, reach: Reach) -> _Inside:
     """(expected, doubtful, problem) of one entry now."""
     nobody = reach.addresses(())
     if entry.problem is not None:
@@ -209,7 +210,15 @@ def _inside(entry: _Entry, reach: Reach) -> _Inside:
     group = group_of_id(reach.snapshot, entry.group)
     if group is None:
         return nobody, reach.mailboxes, "the group is not there any more"
-    return reach.policy_members(group)
+    return _but_denied(reach, app, reach.policy_members(group))
+
+
+def _but_denied(reach: Reach, app: App, members: _Inside) -> _Inside:
+    """A policy's members without those that a DenyAccess policy keeps out: deny goes first, and the plan says so."""
+    denying = tuple(each for each in listed(reach.snapshot, "access_policies") if each.access_right == "DenyAccess")
+    left, unknown = reach.with_(access_policies=denying).policy_allows(app.app_id, _GOVERNED)
+    sure, doubtful, problem = members
+    return sure & left, (doubtful & (left | unknown)) | (sure & unknown), problem
 
 
 def _listed(entry: _Entry, reach: Reach) -> _Inside:

@@ -566,3 +566,65 @@ def test_plan_names_every_app_in_the_answer(tmp_path: Path) -> None:
 )
 def test_durations_are_told_as_people_say_them(seconds: float, told: str) -> None:
     assert duration(seconds) == told
+
+
+def test_a_consent_given_again_while_the_last_gate_waits_is_seen(tmp_path: Path) -> None:
+    bench = bench_for(tmp_path)
+    assert apply(bench.file, bench.desk, wait=7300).apps[0].stage == "cutover"
+    consent = bench.file.plan.steps[5]
+    assert consent.before is not None
+    bench.tenancy.objects[states.key_of(consent.target)] = dict(consent.before)
+    answer = resume("last", bench.desk, wait=WAIT)
+    assert (answer.outcome, answer.apps[0].code) == ("stopped", "moved")
+    assert len(bench.tenancy.asked) == 1, "the witnesses are not asked over what does not stand any more"
+
+
+def test_the_budget_is_for_all_gates_together(tmp_path: Path) -> None:
+    bench = bench_for(tmp_path)
+    answer = apply(bench.file, bench.desk, wait=3 * 3600)
+    assert (answer.outcome, answer.apps[0].stage) == ("waiting", "cutover")
+    assert sum(bench.clock.slept) < 2.1 * 3600
+
+
+def test_an_object_that_somebody_changes_during_the_run_is_not_touched(tmp_path: Path) -> None:
+    bench = bench_for(tmp_path)
+    assignment = bench.file.plan.steps[4]
+
+    def meanwhile(step: Any) -> None:
+        if step.id == "step-3":
+            bench.tenancy.objects[states.key_of(assignment.target)] = {**(assignment.after or {}), "enabled": False}
+
+    bench.tenancy.before_write = meanwhile
+    answer = apply(bench.file, bench.desk)
+    assert (answer.outcome, answer.apps[0].code) == ("stopped", "moved")
+    assert "enabled is False" in answer.why
+    assert bench.tenancy.writes["step-5"] == 0
+
+
+def test_a_lost_call_that_lands_after_a_later_try_was_throttled_is_still_this_runs(tmp_path: Path) -> None:
+    bench = bench_for(tmp_path)
+    pointer = bench.file.plan.steps[2]
+
+    def late(step: Any) -> None:
+        if step.id == "step-3" and bench.tenancy.writes["step-3"] == 1:
+            raise LostSession("lost")
+        if step.id == "step-3":
+            bench.tenancy.objects[states.key_of(pointer.target)] = dict(pointer.after or {})
+            raise Throttled("429")
+
+    bench.tenancy.before_write = late
+    assert apply(bench.file, bench.desk).done == 5
+    done = next(record for record in journal(bench) if isinstance(record, StepDone) and record.step == "step-3")
+    assert not done.already
+    assert done.before is None
+
+
+def test_a_gates_wait_begins_with_the_last_step_of_its_stage(tmp_path: Path) -> None:
+    bench = bench_for(tmp_path)
+
+    def slow(step: Any) -> None:
+        if step.id == "step-4":
+            bench.clock.sleep(3600)
+
+    bench.tenancy.after_write = slow
+    assert apply(bench.file, bench.desk).ready_at == "2026-11-23T12:00:01Z"

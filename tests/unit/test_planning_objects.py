@@ -231,3 +231,24 @@ def test_denied_is_no_exoscope_error() -> None:
     from exoscope.outcome import ExoscopeError
 
     assert not issubclass(Denied, ExoscopeError)
+
+
+def test_a_managed_group_that_another_app_rests_on_is_not_filled_further() -> None:
+    snapshot = tenant(BASE)
+    snapshot = made(snapshot, plan_scope(snapshot, intent(listed("ada"))))
+    group = next(each for each in snapshot.groups if each.display_name.startswith("exoscope"))  # type: ignore[union-attr] # read
+    scope = to_scope({"kind": "group", "id": group.guid})
+    theirs = RoleAssignment("theirs", "Application Mail.Read", guid("other object"), True, scope)
+    shared = replace(snapshot, role_assignments=(*snapshot.role_assignments, theirs))  # type: ignore[misc] # as above
+    assert code(shared, intent(listed("ada", "eve"))) == "scope-shared"
+    assert plan_scope(shared, intent(listed("ada"))).steps == ()
+
+
+def test_a_managed_group_that_somebody_owns_is_not_used() -> None:
+    snapshot = tenant(BASE)
+    snapshot = made(snapshot, plan_scope(snapshot, intent(listed("ada"))))
+    groups = tuple(
+        replace(each, owners=(guid("eve"),)) if each.display_name.startswith("exoscope") else each
+        for each in snapshot.groups  # type: ignore[union-attr] # read
+    )
+    assert code(replace(snapshot, groups=groups), intent(listed("ada"))) == "name-clash"

@@ -304,3 +304,60 @@ def test_reopening_while_tokens_with_the_consent_live_opens_mailboxes() -> None:
     undo = undo_plan(plan, done, now)
     assert broken(now, undo) == ""
     assert "in stage reopen Mail.Read could reach cid@contoso.com" in broken(now, waiting(undo, "cache"))
+
+
+def test_a_second_undo_waits_for_the_tokens_of_what_the_first_took_back() -> None:
+    snapshot, plan = planned({"apps": {"omni": {"foreign": True}}}, "access-policy")
+    now, done = run(snapshot, plan)
+    first = undo_plan(plan, done, now, to="restrict")
+    assert shape(first) == {"revoke": ["-consent"]}
+    second = undo_plan(plan, done, effect.apply_steps(now, first.steps))
+    assert shape(second) == {"revoke": [], "reopen": ["-access_policy"]}
+    assert second.stages[0].gates[0].waits == ("cache", "token")
+
+
+def test_a_consent_that_somebody_gave_back_is_waited_for_before_the_narrow_access_goes() -> None:
+    snapshot, plan = planned({})
+    now, done = run(snapshot, plan)
+    regranted = effect.apply_steps(now, undo_plan(plan, done, now, to="grant").steps)
+    undo = undo_plan(plan, done, regranted)
+    assert shape(undo)["restore"] == []
+    assert undo.stages[0].gates[0].waits == ("cache", "long_token")
+
+
+def _later_consent(now: Snapshot) -> Snapshot:
+    entry = {
+        "app": "omni",
+        "permissions": ["Mail.Read", "Calendars.Read"],
+        "mechanism": "access-policy",
+        "scope": {"group": "sales"},
+    }
+    return effect.apply_steps(now, plan_scope(now, loads_intent(yaml.safe_dump({"version": 1, "apps": [entry]}))).steps)
+
+
+def test_a_restriction_that_a_later_consent_rests_on_stays() -> None:
+    snapshot, plan = planned({"apps": {"omni": {}}}, "access-policy")
+    now, done = run(snapshot, plan)
+    now = _later_consent(now)
+    with pytest.raises(Refused, match=r"Calendars\.Read could reach cid@contoso\.com"):
+        undo_plan(plan, done, now, before=snapshot)
+    # Where nobody kept how the tenant stood before, it is named at least.
+    notes = undo_plan(plan, done, now).apps[0].notes
+    assert any("cid@contoso.com, eve@contoso.com" in note and "Calendars.Read" in note for note in notes)
+
+
+def test_a_scope_that_another_app_came_to_share_is_not_moved_back() -> None:
+    snapshot, plan = planned({"apps": {"omni": {}, "other": {}}, "pointers": ["other"]}, scope={"group": "sales"})
+    old, _ = run(snapshot, plan)
+    entry = {
+        "app": "omni",
+        "permissions": ["Mail.Read"],
+        "mechanism": "rbac",
+        "scope": {"filter": "Department -eq 'HR'"},
+    }
+    move = plan_scope(old, loads_intent(yaml.safe_dump({"version": 1, "apps": [entry]})))
+    now, done = run(old, move)
+    assert undo_plan(move, done, now, before=old).steps
+    with pytest.raises(Refused, match="theirs") as caught:
+        undo_plan(move, done, _assignment_on(now), before=old)
+    assert caught.value.code == "referred-to"

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 import exoscope
 from exoscope import snapshot as snapshots
 from exoscope.intent import loads_intent
-from exoscope.model import App, Consent, Group, Plan, Snapshot
+from exoscope.model import App, Consent, Group, GroupScope, Plan, RoleAssignment, Snapshot
 from exoscope.planning import effect
 from exoscope.planning.planner import plan_scope
 from exoscope.running.survey import compare
@@ -142,3 +142,51 @@ def test_a_mailbox_put_into_a_managed_group_by_somebody_else_is_not_covered() ->
     survey = compare(plan.apps[0], left, known, moved)
     assert [address in each for each in survey.moved] == [True]
     assert survey.notes == ()
+
+
+def test_a_mailbox_taken_out_of_a_managed_group_by_somebody_else_is_not_covered() -> None:
+    _, inside = insider(sample())
+    plan = planned(f"mailboxes: [{inside}]")
+    done = [step for step in plan.steps if step.stage == "grant"]
+    tenant = effect.apply_steps(sample(), done)
+    assert isinstance(tenant.groups, tuple)
+    made = tenant.groups[-1]
+    known = {f"<{done[0].id}.distinguished_name>": made.distinguished_name, f"<{done[0].id}.guid>": made.guid}
+    left = [step for step in plan.steps if step.stage != "grant"]
+    survey = compare(plan.apps[0], left, known, with_group(tenant, lambda old: replace(old, members=()), wanted=made))
+    assert ["would then not reach" in each and inside in each for each in survey.moved] == [True]
+
+
+def test_another_app_that_came_to_share_what_the_steps_move_stops_the_app() -> None:
+    plan = planned("mailboxes: [ada@contoso.com]")
+    made = effect.apply_steps(sample(), plan.steps)
+    wider = plan_scope(made, loads_intent(_by_list("ada@contoso.com", outsider(sample())[1]), "scope.yaml"))
+    assert compare(wider.apps[0], wider.steps, {}, made).moved == ()
+    assert isinstance(made.groups, tuple)
+    assert isinstance(made.role_assignments, tuple)
+    ours = next(each for each in made.groups if each.display_name.startswith("exoscope"))
+    theirs = RoleAssignment("theirs", "Application Mail.Read", "somebody", True, GroupScope(ours.guid))
+    shared = replace(made, role_assignments=(*made.role_assignments, theirs))
+    moved = compare(wider.apps[0], wider.steps, {}, shared).moved
+    assert len(moved) == 1
+    assert "(assignment theirs) would move" in moved[0]
+
+
+def test_what_else_the_app_came_to_hold_over_a_scope_that_moves_stops_it() -> None:
+    plan = planned("mailboxes: [ada@contoso.com]")
+    made = effect.apply_steps(sample(), plan.steps)
+    wider = plan_scope(made, loads_intent(_by_list("ada@contoso.com", outsider(sample())[1]), "scope.yaml"))
+    assert isinstance(made.role_assignments, tuple)
+    ours = next(each for each in made.role_assignments if each.name.startswith("exoscope"))
+    more = replace(ours, name="more", role="Application Contacts.Read")
+    shared = replace(made, role_assignments=(*made.role_assignments, more))
+    assert compare(wider.apps[0], wider.steps, {}, shared).moved == (
+        f"Contacts.Read, which the plan does not name, would then reach {outsider(sample())[1]}",
+    )
+
+
+def _by_list(*addresses: str) -> str:
+    return (
+        f"version: 1\napps:\n  - app: {APP}\n    permissions: [Mail.Read]\n    mechanism: rbac\n"
+        f"    scope:\n      mailboxes: [{', '.join(addresses)}]\n"
+    )

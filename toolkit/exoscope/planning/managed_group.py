@@ -13,9 +13,9 @@ from msgspec import UnsetType
 
 from exoscope.model import App, Group, Noun, Target
 from exoscope.planning import names
-from exoscope.planning.drafts import Change, Denied, StageId, Wanted, made
+from exoscope.planning.drafts import Change, Denied, StageId, Wanted, listing, made
 from exoscope.planning.resolve import SECURITY_GROUP
-from exoscope.planning.states import find_group_named, fold, listed
+from exoscope.planning.states import find_group_named, fold, listed, people_of
 from exoscope.planning.world import World
 
 
@@ -51,7 +51,7 @@ def managed_group(world: World, app: App, wanted: Wanted, stage: StageId) -> Man
         )
         object_id = made(name, "external_directory_object_id")
         return Managed(name, made(name, "distinguished_name"), made(name, "guid"), object_id, make, (), ())
-    current = _ours(found)
+    current = _ours(world, found)
     state = _state(app, name, sorted(current))
     confirm = Change(stage, target, state, state | {"hidden": True}, found.guid)
     had, want = {fold(each) for each in current}, {fold(each) for each in members}
@@ -95,7 +95,7 @@ def _no_alias(world: World, name: str) -> None:
             raise Denied("name-clash", f"{group.display_name} has the address that the managed group {name} would get")
 
 
-def _ours(group: Group) -> tuple[str, ...]:
+def _ours(world: World, group: Group) -> tuple[str, ...]:
     """Its members, once the snapshot shows it as one that we would have made."""
     restrictions = (group.join_restriction, group.depart_restriction)
     closed = all(not isinstance(each, UnsetType) and fold(each) == "closed" for each in restrictions)
@@ -104,6 +104,14 @@ def _ours(group: Group) -> tuple[str, ...]:
             "name-clash",
             f"there is a group {group.display_name} that exoscope did not make so: it is a {group.recipient_type_details} "
             "that is not (or not known to be) closed to joining and leaving",
+        )
+    if isinstance(group.owners, UnsetType):
+        raise Denied("membership-unread", f"who owns the managed group {group.display_name} was not read")
+    if people := people_of(group.owners):
+        raise Denied(
+            "name-clash",
+            f"the managed group {group.display_name} has {len(people)} owner(s), who can change who is in it: "
+            f"{listing(world.name_of(each) or each for each in people)}. Take them off it first.",
         )
     if group.members is None:
         raise Denied("membership-unread", f"the members of the managed group {group.display_name} were not read")

@@ -37,18 +37,23 @@ class Bounds(Noun, frozen=True):
 
 
 def violations(
-    world: World, plan: Plan, app: App, intent: Mapping[str, Mailboxes], end: World | None = None
+    world: World,
+    plan: Plan,
+    app: App,
+    intent: Mapping[str, Mailboxes],
+    end: World | None = None,
+    then: World | None = None,
 ) -> tuple[str, ...]:
     """What breaks at some moment, as sentences; empty: the plan is safe for this app.
 
     ``world`` is the tenant before the plan; ``intent`` gives the mailboxes intended for each permission, by canonical name.
-    ``end`` (for an undo) is the tenant after it: what it reaches counts as intended, and what is reachable before and after
-    must stay.
+    ``end`` (for an undo) is the tenant after it: what is reachable before and after must stay. What may open again is what was
+    reachable ``then``, before the plan that is undone; without that, what ``end`` reaches.
     """
     steps = [each for each in plan.steps if each.app_id in (None, app.app_id)]
     found: list[str] = []
     for name in _touched(world.snapshot, steps):
-        bounds = _bounds(world, app, name, intent, end)
+        bounds = _bounds(world, app, name, intent, end, then)
         for stage, acting in _situations(world, plan, app, steps, name):
             reach = acting.reach(_in(acting, app), name)
             wider = (reach.inside | reach.unknown) - bounds.may
@@ -96,7 +101,9 @@ def _used(snapshot: Snapshot, step: Step) -> set[str]:
     return found
 
 
-def _bounds(world: World, app: App, name: str, intent: Mapping[str, Mailboxes], end: World | None) -> Bounds:
+def _bounds(
+    world: World, app: App, name: str, intent: Mapping[str, Mailboxes], end: World | None, then: World | None
+) -> Bounds:
     before = world.reach(app, name)
     wanted = world.none
     for held, mailboxes in intent.items():
@@ -104,7 +111,10 @@ def _bounds(world: World, app: App, name: str, intent: Mapping[str, Mailboxes], 
             wanted = wanted | mailboxes
     if end is not None:
         last = end.reach(_in(end, app), name)
-        return Bounds(before.inside | before.unknown | last.inside | last.unknown | wanted, before.inside & last.inside)
+        source = end if then is None else then
+        once = source.reach(_in(source, app), name)
+        opened = once.inside | once.unknown
+        return Bounds(before.inside | before.unknown | opened | wanted, before.inside & last.inside)
     return Bounds(before.inside | before.unknown | wanted, before.inside & wanted)
 
 

@@ -22,6 +22,7 @@ from exoscope.outcome import Refusal, Refused
 from exoscope.planning import access_policy, moments
 from exoscope.planning.drafts import Change, Denied, Draft, StageId, Wanted, listing
 from exoscope.planning.effect import apply_steps
+from exoscope.planning.elsewhere import moved_elsewhere
 from exoscope.planning.hashing import content_hash
 from exoscope.planning.holdings import Holdings, by_mechanism, sort_consents, stale_requests
 from exoscope.planning.rbac import check_beside, grant, intended, pointer
@@ -109,7 +110,7 @@ def _draft(world: World, app: App, entries: Sequence[IntentEntry], accept_custom
     notes: list[str] = [note for each in wanted for note in each.notes]
     changes += _cutover(app, wanted, holdings)
     _check_customized(world.snapshot, changes, accept_customization)
-    no_cae = any(each.entry.no_cae for each in wanted)
+    no_cae = all(each.entry.no_cae for each in wanted)  # one entry that says nothing leaves the longer wait
     kind = token_wait(app, no_cae)
     notes += notes_of(world, app, wanted, holdings, changes)
     return Draft(
@@ -281,9 +282,15 @@ def _app_plan(world: World, after: World, draft: Draft, makers: dict[str, str]) 
 
 
 def _check(world: World, plan: Plan, draft: Draft) -> None:
-    """Raises Denied: unscoped-beside, membership-unread, or ``unproven``: a plan that breaks an invariant is never given."""
+    """Raises Denied: unscoped-beside, scope-shared, membership-unread, or ``unproven``: a plan that breaks an invariant is never
+    given."""
     after = world.after(apply_steps(world.snapshot, plan.steps))
     app = find_app(after.snapshot, draft.app.app_id) or draft.app
+    shared = moved_elsewhere(world, after, app, plan.steps)
+    if shared:
+        raise Denied(
+            "scope-shared", f"what the app rests on would have to be changed, and these with it: {listing(shared)}"
+        )
     check_beside(world, after, app, draft.wanted)
     _check_policies(world, after, app, draft.wanted)
     for wanted in by_mechanism(draft.wanted, "rbac"):

@@ -91,13 +91,15 @@ def _set(one: Any, other: Any) -> Found:
     return {fold(each) for each in one} == {fold(each) for each in other}
 
 
+def people_of(owners: Iterable[str]) -> tuple[str, ...]:
+    """Those of a group's owners who are people. A role group that owns it (the operator's, by its name) is none of them."""
+    return tuple(each for each in owners if _GUID.fullmatch(each))
+
+
 def _owners(one: Any, other: Any) -> Found:
-    """People who own a group. A role group that owns it (the operator's, by its name) is none of them."""
     if one is None or other is None:
         return None
-    return {fold(each) for each in one if _GUID.fullmatch(each)} == {
-        fold(each) for each in other if _GUID.fullmatch(each)
-    }
+    return {fold(each) for each in people_of(one)} == {fold(each) for each in people_of(other)}
 
 
 def same_filter(one: str, other: str) -> bool | None:

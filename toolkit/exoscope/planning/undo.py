@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import field
+from msgspec.structs import replace
 
 from exoscope.model import (
     App,
@@ -28,6 +29,7 @@ from exoscope.outcome import NotFound, Refused
 from exoscope.planning import moments
 from exoscope.planning.drafts import Change, Draft, StageId, listing
 from exoscope.planning.effect import apply_steps
+from exoscope.planning.elsewhere import moved_elsewhere
 from exoscope.planning.hashing import content_hash
 from exoscope.planning.operations import Context, NoOperation, operation
 from exoscope.planning.references import references
@@ -74,10 +76,17 @@ class _Chain(Noun, frozen=True):
 
 
 def undo_plan(
-    plan: Plan, done: Sequence[DoneStep], snapshot_now: Snapshot, *, app: str | None = None, to: str | None = None
+    plan: Plan,
+    done: Sequence[DoneStep],
+    snapshot_now: Snapshot,
+    *,
+    before: Snapshot | None = None,
+    app: str | None = None,
+    to: str | None = None,
 ) -> Plan:
     """The plan that takes a run of ``plan`` back, over the tenant as it reads now.
 
+    ``before``: the tenant as the run found it; nothing opens then that was not open in it (None: what opens is only named).
     ``app``: only this one (appId, object id or display name). ``to``: keep this stage and those before it. What the run found
     already so is left as it is; so is the organisation's customisation, which Exchange does not take back.
     Raises NotFound (no such app or stage in the plan), Refused ``changed-since`` where somebody else changed an object since,
@@ -94,6 +103,15 @@ def undo_plan(
     end = apply_steps(snapshot_now, steps)
     after = world.after(end)
     _check_references(snapshot_now, end, steps)
+    for draft in drafts:
+        own = [each for each in steps if each.app_id == draft.app.app_id]
+        shared = moved_elsewhere(world, world.after(apply_steps(snapshot_now, own)), draft.app, own)
+        if shared:
+            raise Refused(
+                f"Others would move with what the run made: {listing(shared)}.",
+                code="referred-to",
+                next="Give them a scope of their own first.",
+            )
     undo = Plan(
         purpose="undo",
         tenant=plan.tenant,
@@ -105,11 +123,26 @@ def undo_plan(
         steps=steps,
         of_run=plan.of_run,
     )
+    then = None if before is None else world.after(_access_of(before, end))
     for draft in drafts:
-        broken = moments.violations(world, undo, draft.app, {}, after)
+        broken = moments.violations(world, undo, draft.app, {}, after, then)
         if broken:
             raise Refused(f"No safe way back is known: {'; '.join(broken[:3])}", code="unproven")
     return undo
+
+
+def _access_of(before: Snapshot, end: Snapshot) -> Snapshot:
+    """What was granted and restricted before the run, over the people and groups of ``end``: who joined since counts as then."""
+    return replace(
+        end,
+        apps=before.apps,
+        service_principals=before.service_principals,
+        management_scopes=before.management_scopes,
+        role_assignments=before.role_assignments,
+        access_policies=before.access_policies,
+        roles=before.roles,
+        organization=before.organization,
+    )
 
 
 def _chosen(plan: Plan, app: str | None) -> list[AppPlan]:
@@ -180,11 +213,13 @@ def _draft(world: World, planned: AppPlan, chains: Sequence[_Chain]) -> Draft:
         raise Refused(f"The app {planned.display_name} is not in the tenant any more.", code="changed-since")
     changes: list[Change] = []
     notes: list[str] = []
+    ago: list[_Chain] = []
     # Backwards, but for managed groups: what refers to an object goes before it, and comes after it.
     for chain in reversed(chains):
         present = shown(snapshot, chain.target)
         if agrees(chain.target.kind, present, chain.first) is True:
             notes.append(f"Already as before the run: {told(chain.target)}.")
+            ago.append(chain)
             continue
         answer = agrees(chain.target.kind, present, chain.last)
         if answer is False or (answer is None and chain.target.kind != "group"):
@@ -198,7 +233,7 @@ def _draft(world: World, planned: AppPlan, chains: Sequence[_Chain]) -> Draft:
         app=app,
         wanted=(),
         changes=tuple(changes),
-        gates=_gates(app, planned, changes),
+        gates=_gates(app, planned, changes, ago),
         token_wait=planned.token_wait,
         notes=tuple(notes),
     )
@@ -228,12 +263,17 @@ def _identity(snapshot: Snapshot, app: App, target: Target) -> str | None:
     return None
 
 
-def _gates(app: App, planned: AppPlan, changes: Sequence[Change]) -> dict[StageId, Gate]:
-    """What must end before the next stage may remove what an older token still needs, or what still holds one back."""
+def _gates(app: App, planned: AppPlan, changes: Sequence[Change], ago: Sequence[_Chain]) -> dict[StageId, Gate]:
+    """What must end before the next stage may remove what an older token still needs, or what still holds one back.
+
+    What is back already (``ago``) is waited for like what is taken back now: no snapshot tells since when it is.
+    """
     gates: dict[StageId, Gate] = {}
     minutes = token_minutes(app, planned.token_wait)
     for first, then in (("restore", "withdraw"), ("revoke", "reopen")):
-        kinds = {each.target.kind for each in changes if each.stage == first} - {"request"}
+        kinds = {each.target.kind for each in changes if each.stage == first}
+        kinds |= {each.target.kind for each in ago if each.stage == first}
+        kinds -= {"request"}
         rest = any(each.stage == then and each.target.kind not in ("consent", "request") for each in changes)
         if kinds and rest:
             stage: StageId = "restore" if first == "restore" else "revoke"
@@ -244,7 +284,7 @@ def _gates(app: App, planned: AppPlan, changes: Sequence[Change]) -> dict[StageI
 
 
 def _app_plan(world: World, after: World, planned: AppPlan, draft: Draft) -> AppPlan:
-    permissions = {name: reach_change(world, after, draft.app, name) for name in planned.permissions}
+    permissions = {name: reach_change(world, after, draft.app, name) for name in _told_of(world, after, planned, draft)}
     notes = list(draft.notes)
     for name, change in permissions.items():
         reach = after.reach(find_app(after.snapshot, draft.app.app_id) or draft.app, name)
@@ -268,6 +308,16 @@ def _app_plan(world: World, after: World, planned: AppPlan, draft: Draft) -> App
         tenant_wide=planned.tenant_wide,
         notes=tuple(dict.fromkeys(notes)),
     )
+
+
+def _told_of(world: World, after: World, planned: AppPlan, draft: Draft) -> list[str]:
+    """The plan's permissions, and whatever else the app holds whose reach the way back changes."""
+    later = find_app(after.snapshot, draft.app.app_id) or draft.app
+    names = list(planned.permissions)
+    for name in (*world.held(draft.app), *after.held(later)):
+        if name not in names and world.reach(draft.app, name) != after.reach(later, name):
+            names.append(name)
+    return names
 
 
 # -- what may not go ------------------------------------------------------------------------------------------------------

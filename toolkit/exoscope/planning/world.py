@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from exoscope.model import (
+    AccessPolicy,
     Addresses,
     AdministrativeUnit,
     AdministrativeUnitScope,
@@ -66,6 +67,15 @@ class World:
             scope = AdministrativeUnitScope(scope.id)
         found = self._reach.scope_members(scope)
         return Sets(found.inside, found.unknown)
+
+    def policy_members(self, policy: AccessPolicy) -> Sets:
+        """Whom an access policy matches."""
+        found = self._reach.policy_members(policy)
+        return Sets(found.inside, found.unknown)
+
+    def held(self, app: App) -> tuple[str, ...]:
+        """The permissions on mailboxes that an app holds, or may hold, by consent or by role."""
+        return self._reach.held(app)
 
     def policies_allow(self, app: App, permission: str) -> Sets:
         """What the access policies that count for the app leave to a consent for a permission."""

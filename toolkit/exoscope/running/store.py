@@ -56,6 +56,11 @@ class Folder(msgspec.Struct, frozen=True):
             raise BadInput(f"{path} cannot be read: {error.strerror}") from None
         return load_plan(data, str(path))
 
+    def snapshot(self) -> Snapshot | None:
+        """The tenant as the run found it; None: it was not kept. Raises BadInput where the file is not what was written."""
+        path = self.path / SNAPSHOT
+        return snapshots.load(path) if path.exists() else None
+
     def records(self) -> list[AnyRecord]:
         """What the journal says so far. Raises Unreadable."""
         return read_journal(self.journal)

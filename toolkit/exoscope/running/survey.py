@@ -6,8 +6,9 @@ members moved (the steps cover that: noted), or something else changed (not cove
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from exoscope import catalog
 from exoscope.model import (
     Addresses,
     AdministrativeUnitScope,
@@ -20,6 +21,8 @@ from exoscope.model import (
 )
 from exoscope.outcome import ExoscopeError
 from exoscope.planning import effect, states
+from exoscope.planning.elsewhere import moved_elsewhere
+from exoscope.planning.world import World
 from exoscope.reach import Members, Reach
 from exoscope.running.ports import Survey
 
@@ -43,7 +46,7 @@ def compare(app: AppPlan, left: Sequence[Step], known: Mapping[str, str], snapsh
     after = Reach(changed, like=now)
     addresses = {each.casefold(): each for each in now.mailboxes.addresses()}
     notes: list[str] = []
-    moved: list[str] = []
+    moved: list[str] = [*_beside(app, left, now, after)]
     for permission, planned in app.permissions.items():
         allowed, unknown = (_folded(each.addresses()) for each in after.sets(app.app_id, permission))
         wanted = _resolve(planned.after, addresses)
@@ -63,6 +66,25 @@ def compare(app: AppPlan, left: Sequence[Step], known: Mapping[str, str], snapsh
         if doubted:
             moved.append(f"{permission}: whether it would then reach {_list(doubted, addresses)} cannot be told")
     return Survey(tuple(notes), tuple(moved))
+
+
+def _beside(app: AppPlan, left: Sequence[Step], now: Reach, after: Reach) -> Iterator[str]:
+    """What the steps would move that the plan says nothing of: other apps that share what they change, and what else the app
+    holds. Somebody may have put it there since the plan."""
+    world, later = World.over(now), World.over(after)
+    held = now.find_app(app.app_id)
+    for each in moved_elsewhere(world, later, held, left):
+        yield f"{each} would move with this app's scope"
+    for permission in now.held(held):
+        if any(catalog.canonical(permission) == catalog.canonical(planned) for planned in app.permissions):
+            continue
+        before, then = world.reach(held, permission), later.reach(after.find_app(app.app_id), permission)
+        gained = (then.inside | then.unknown) - (before.inside | before.unknown)
+        for wider in app.permissions:
+            if catalog.lets_through(wider, permission):
+                gained = gained - later.reach(after.find_app(app.app_id), wider).inside
+        if gained:
+            yield f"{permission}, which the plan does not name, would then reach {_some(gained.addresses())}"
 
 
 def _folded(these: Sequence[str]) -> frozenset[str]:
@@ -115,6 +137,9 @@ def _members(entry: PlanEntry, reach: Reach) -> Members | None:
 
 
 def _list(these: frozenset[str], spelled: Mapping[str, str]) -> str:
-    names = sorted((spelled.get(each, each) for each in these), key=str.casefold)
+    return _some(sorted((spelled.get(each, each) for each in these), key=str.casefold))
+
+
+def _some(names: Sequence[str]) -> str:
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more

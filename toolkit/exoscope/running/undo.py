@@ -42,7 +42,8 @@ def undo(
                 raise Unreadable("the tenant was not read, so no way back can be planned", code="snapshot-missing")
             done = _done(desk, folder, file.plan, opened)
             plan = msgspec.structs.replace(
-                undo_plan(file.plan, done, opened.snapshot, app=app, to=to), of_run=folder.run
+                undo_plan(file.plan, done, opened.snapshot, before=folder.snapshot(), app=app, to=to),
+                of_run=folder.run,
             )
             approve(plan)
             back = PlanFile("exoscope/plan@1", plan_hash(plan), plan)

@@ -183,9 +183,9 @@ def yes_option(function: Decorated) -> Decorated:
 
 def wait_option(function: Decorated) -> Decorated:
     """``--wait DURATION``, in seconds as a float or None."""
-    return click.option("--wait", type=Duration(), help="Wait at gates up to this long (30s 90m 2h 7d), quietly.")(
-        function
-    )
+    return click.option(
+        "--wait", type=Duration(), help="Where time must pass, wait up to this long (30s 90m 2h 7d), quietly."
+    )(function)
 
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}

@@ -25,6 +25,7 @@ command = frame.Group(
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
+    metavar="PORT",
     default=0,
     show_default=True,
     help="One port for everything; 0: a free one for each service.",

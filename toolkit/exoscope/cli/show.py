@@ -18,7 +18,7 @@ from exoscope.cli.printing import line
 def command(plan: Path, profile: Path | None, as_json: bool) -> None:
     """Print a plan: stages, steps, what each needs, when gates can open if it started now, and the exact PowerShell.
 
-    Reads the file alone. An edited plan is refused (exit 4).
+    Reads the plan, and the profile for its waits; asks nothing of the tenant. An edited plan is refused (exit 4).
     """
     from exoscope.clock import SystemClock
     from exoscope.planning import load_plan

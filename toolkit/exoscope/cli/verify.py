@@ -19,10 +19,20 @@ if TYPE_CHECKING:
 
 @frame.command("verify", short_help="Prove a plan or an intent with Exchange's answers and Graph calls as the app.")
 @click.argument("subject", type=click.Path(path_type=Path), metavar="PLAN_OR_SCOPE")
-@click.option("--sample", type=click.IntRange(1), metavar="N", help="Ask about N mailboxes outside the scope (300).")
+@click.option(
+    "--sample",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Ask about N mailboxes outside the scope; else about all in a small tenant, 300 in a larger one.",
+)
 @click.option("--all", "everything", is_flag=True, help="Ask every witness about every mailbox.")
 @click.option(
-    "--seed", type=int, default=1, show_default=True, help="Seed of the sample: the same one asks the same mailboxes."
+    "--seed",
+    type=int,
+    metavar="N",
+    default=1,
+    show_default=True,
+    help="Seed of the sample: the same one asks the same mailboxes.",
 )
 @click.option(
     "--limit-refusals",

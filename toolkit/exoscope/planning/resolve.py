@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 from typing import Any
 
 from msgspec.structs import replace
 
 from exoscope import opath
-from exoscope.catalog import Permission, governed, permission, role_for
+from exoscope.catalog import PERMISSIONS, Permission, governed, permission, role_for
 from exoscope.model import AdministrativeUnit, App, Group, IntentEntry, Recipient, Snapshot
 from exoscope.outcome import Ambiguous, BadInput
 from exoscope.planning.drafts import Denied, Wanted, listing
@@ -17,6 +18,9 @@ from exoscope.planning.world import Mailboxes, World
 
 SECURITY_GROUP = "MailUniversalSecurityGroup"
 _NO_MEMBERS_STORED = "DynamicDistributionGroup"
+_READ_AGAIN = (
+    "Read the tenant with `exoscope snapshot --for` this intent: it reads what the intent rests on, or says why not."
+)
 
 
 def resolve_app(world: World, entry: IntentEntry) -> App:
@@ -41,7 +45,7 @@ def _permissions(snapshot: Snapshot, entry: IntentEntry) -> tuple[tuple[Permissi
     for name in entry.permissions:
         known = permission(name)
         if known is None:
-            raise Denied("unknown-permission", f"{name} is no permission that exoscope knows")
+            raise Denied("unknown-permission", f"{name} is no permission that exoscope knows{_near(name)}")
         if known.self_widening:
             raise Denied(
                 "self-widening", f"with {known.name} the app could give itself more; exoscope does not grant it"
@@ -57,6 +61,12 @@ def _permissions(snapshot: Snapshot, entry: IntentEntry) -> tuple[tuple[Permissi
                 raise Denied("not-governed", f"access policies do not restrict {known.name}: it would stay tenant-wide")
             mailbox.append(_grantable(known))
     return tuple(mailbox), tuple(directory)
+
+
+def _near(name: str) -> str:
+    names = {each.name.casefold(): each.name for each in PERMISSIONS}
+    close = [names[each] for each in difflib.get_close_matches(name.casefold(), names, n=3)]
+    return f"; near: {', '.join(close)}" if close else ""
 
 
 def _grantable(known: Permission) -> Permission:
@@ -94,7 +104,9 @@ def _scope(
         unit = _unit(world.snapshot, value)
         found = world.members(unit)
         if found.unknown:
-            raise Denied("membership-unread", f"the members of the unit {unit.display_name} cannot all be told")
+            raise Denied(
+                "membership-unread", f"the members of the unit {unit.display_name} cannot all be told. {_READ_AGAIN}"
+            )
         return wanted(found.inside, unit=unit.id)
     group = find_group(world.snapshot, value)
     if entry.mechanism == "access-policy":
@@ -129,7 +141,7 @@ def _by_filter(world: World, entry: IntentEntry, text: str) -> tuple[Mailboxes, 
         raise Denied(
             "membership-unread",
             f"whether the filter holds {len(found.unknown)} mailboxes cannot be told: "
-            f"{listing(world.addresses(found.unknown), 5)}",
+            f"{listing(world.addresses(found.unknown), 5)}. {_READ_AGAIN}",
         )
     return found.inside, canonical, tuple(notes)
 
@@ -173,7 +185,7 @@ def find_group(snapshot: Snapshot, value: str) -> Group:
     ]
     found = by_id or [g for g in groups if wanted == fold(g.display_name)]
     if not found:
-        raise Denied("group-missing", f"there is no group {value} that Exchange knows")
+        raise Denied("group-missing", f"there is no group {value} that Exchange knows{_near_groups(groups, value)}")
     if len(found) > 1:
         raise Ambiguous(
             f"{value} names {len(found)} groups: {listing(g.primary_smtp_address or g.guid for g in found)}"
@@ -181,10 +193,16 @@ def find_group(snapshot: Snapshot, value: str) -> Group:
     return found[0]
 
 
+def _near_groups(groups: Iterable[Group], value: str) -> str:
+    names = {str(each).casefold(): each for g in groups for each in (g.primary_smtp_address, g.display_name) if each}
+    close = [names[each] for each in difflib.get_close_matches(value.casefold(), names, n=3, cutoff=0.8)]
+    return f"; near: {', '.join(close)}" if close else ""
+
+
 def direct_mailboxes(world: World, group: Group) -> Mailboxes:
     """A group's direct members that are mailboxes. Raises Denied ``membership-unread``."""
     if group.members is None:
-        raise Denied("membership-unread", f"the members of {group.display_name} were not read")
+        raise Denied("membership-unread", f"the members of {group.display_name} were not read. {_READ_AGAIN}")
     return world.of_guids(group.members)
 
 
@@ -196,10 +214,10 @@ def nested_groups(snapshot: Snapshot, group: Group) -> tuple[Group, ...]:
     while waiting:
         current = waiting.pop()
         if current.members is None:
+            inside = "" if current is group else f", a group inside {group.display_name},"
             raise Denied(
                 "membership-unread",
-                f"the members of {current.display_name} were not read"
-                + ("" if current is group else f", a group inside {group.display_name}"),
+                f"the members of {current.display_name}{inside} were not read. {_READ_AGAIN}",
             )
         for member in current.members:
             inner = by_guid.get(fold(member))

@@ -24,7 +24,7 @@ from exoscope.outcome import (
     Verdict,
     WrongTenant,
 )
-from exoscope.planning import states
+from exoscope.planning import dump_plan, states
 from exoscope.running import Evidence, Survey, apply, exit_of, resume, status
 from exoscope.running.answer import duration
 from exoscope.running.journal import Journal, read_journal
@@ -628,3 +628,14 @@ def test_a_gates_wait_begins_with_the_last_step_of_its_stage(tmp_path: Path) -> 
 
     bench.tenancy.after_write = slow
     assert apply(bench.file, bench.desk).ready_at == "2026-11-23T12:00:01Z"
+
+
+def test_a_run_whose_plan_was_exchanged_is_not_gone_on_with(tmp_path: Path) -> None:
+    bench = bench_for(tmp_path)
+    apply(bench.file, bench.desk)
+    folder = bench.desk.store.folders()[-1]
+    (folder.path / "plan.json").write_bytes(dump_plan(plan_of(app(1), app(2)).plan))
+    with pytest.raises(Refused) as raised:
+        resume("last", bench.desk, wait=WAIT)
+    assert raised.value.code == "plan-edited"
+    assert bench.tenancy.writes["step-6"] == 0

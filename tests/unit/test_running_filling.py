@@ -7,11 +7,13 @@ from msgspec.structs import replace
 
 from exoscope.model import Request, Step
 from exoscope.outcome import GuardRefused
-from exoscope.powershell import HoleError
+from exoscope.powershell import HoleError, fill
+from exoscope.running import filling
 from exoscope.running.filling import fill_call, fill_subject
 from running_fakes import app, plan_of
 
 STEPS = {step.id: step for step in plan_of(app(1)).plan.steps}
+POINTER = STEPS["step-3"]
 HIDE, SCOPE, UNCONSENT, UNREQUEST = STEPS["step-2"], STEPS["step-4"], STEPS["step-6"], STEPS["step-7"]
 GIVEN = {"step-1": {"guid": "6ba7b810-9dad-11d1-80b4-00c04fd430c8", "distinguished_name": "CN=O'Neil ’x‘,DC=a"}}
 
@@ -62,10 +64,19 @@ def edited(step: Step, **changes: object) -> Step:
         edited(HIDE, template="groups/remove_group", values={"group": HIDE.values["group"]}),
         edited(HIDE, script=(HIDE.script or "") + "\nRemove-DistributionGroup -Identity 'x' -Confirm:$false"),
         edited(SCOPE, script=(SCOPE.script or "").replace("MemberOfGroup", "Department")),
+        edited(POINTER, values={**POINTER.values, "display_name": "Another"}),
         edited(SCOPE, template=None),
         edited(SCOPE, script=None),
     ],
-    ids=["other value", "other template", "one operation more", "other filter", "no template", "no script"],
+    ids=[
+        "other value",
+        "other template",
+        "one operation more",
+        "other filter",
+        "no holes, other value",
+        "no template",
+        "no script",
+    ],
 )
 def test_a_script_that_is_not_its_template_with_its_values_does_not_run(step: Step) -> None:
     with pytest.raises(GuardRefused):
@@ -92,3 +103,9 @@ def test_a_body_takes_lists_whole_and_no_hole_inside_a_text() -> None:
     step = edited(UNREQUEST, request=Request("PATCH", "/x", {"a": "b <step-7.required_resource_access>"}))
     with pytest.raises(HoleError):
         fill_call(step, {"step-7": {"required_resource_access": []}})
+
+
+def test_a_filled_script_that_would_do_something_else_does_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(filling, "fill", lambda values, given: {**fill(values, given), "hidden": False})
+    with pytest.raises(GuardRefused):
+        fill_call(HIDE, GIVEN)

@@ -73,12 +73,12 @@ def sign_in(ready: dict[str, Any], app_id: str) -> requests.Response:
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
 def test_it_serves_until_told_to_stop(ending: signal.Signals, tmp_path: Path) -> None:
     with sandbox(TMPDIR=str(tmp_path)) as (process, ready):
-        assert set(ready) == {"wsman", "graph", "authority", "ca", "profile", "decisions", "secrets"}
+        assert set(ready) == {"wsman", "admin_api", "graph", "authority", "ca", "profile", "decisions", "secrets"}
         assert urlsplit(ready["wsman"]).path == "/wsman"
         assert urlsplit(ready["graph"]).path == "/v1.0"
         profile = load_profile(Path(ready["profile"]), {})
         assert urlsplit(ready["authority"]).path == f"/{profile.tenant}"
-        for key in ("wsman", "graph", "authority"):
+        for key in ("wsman", "admin_api", "graph", "authority"):
             assert urlsplit(ready[key]).hostname == "127.0.0.1"
         for app_id in ready["secrets"]:
             assert sign_in(ready, app_id).status_code in (200, 401), "401: the sample's disabled app"

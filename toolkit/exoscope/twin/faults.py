@@ -24,8 +24,9 @@ class Faults:
     """Planned faults, by cmdlet (or ``*``), taken in the order they were planned. Safe to use from many threads.
 
     ``stale_reads`` seconds: Get- and Test- cmdlets see the tenant as it was that long ago. ``everything_for_unknown``: a Get- with
-    an identity that is not there answers with all objects, as its reference page says. ``http_status`` N: the next WSMan
-    requests are answered with these statuses (429, 503, …) before anything is looked at. ``slow`` seconds before each cmdlet.
+    an identity that is not there answers with all objects, as its reference page says. ``http_status`` N: the next
+    requests to Exchange are answered with these statuses (429, 503, …) before anything is looked at. ``slow``: seconds before
+    each cmdlet.
     """
 
     def __init__(self) -> None:
@@ -62,7 +63,7 @@ class Faults:
         self._plan(cmdlet, Fault("act-then-hang" if act else "hang"), times)
 
     def http_status(self, status: int, times: int = 1) -> None:
-        """The next ``times`` WSMan requests are answered with this HTTP status."""
+        """The next ``times`` requests to Exchange are answered with this HTTP status."""
         with self._lock:
             self._statuses.extend([status] * times)
 

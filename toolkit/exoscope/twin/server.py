@@ -1,4 +1,4 @@
-"""The twin as a whole: a snapshot served as Exchange (PSRP over WSMan), Entra and Graph on three ports of 127.0.0.1."""
+"""The twin as a whole: a snapshot served as Exchange (PSRP over WSMan, admin API), Entra and Graph on three ports of 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from exoscope.catalog import EXCHANGE, GRAPH
 from exoscope.clock import Clock, SystemClock
 from exoscope.model import Snapshot
 from exoscope.outcome import BadInput
+from exoscope.twin.adminapi import PREFIX, AdminApi
 from exoscope.twin.entra import Entra, Operator, SignInFaults
 from exoscope.twin.faults import Faults
 from exoscope.twin.folder import Folder, folder, toml
@@ -33,11 +34,12 @@ PROFILE = "exoscope.toml"
 
 
 class Ready(msgspec.Struct, frozen=True):
-    """The line ``sandbox serve`` prints. ``wsman`` with path, ``graph`` with version, ``authority`` with tenant; the rest are
-    files: ``secrets`` by app id. (``Twin.ready`` is this as a dict.)
+    """The line ``sandbox serve`` prints. ``wsman`` with path, ``admin_api`` with version and tenant, ``graph`` with version,
+    ``authority`` with tenant; the rest are files: ``secrets`` by app id. (``Twin.ready`` is this as a dict.)
     """
 
     wsman: str
+    admin_api: str
     graph: str
     authority: str
     ca: str
@@ -50,7 +52,14 @@ class Twin:
     """A running twin. ``faults`` are Exchange's, ``graph_faults`` Graph's, ``sign_in_faults`` Entra's."""
 
     def __init__(
-        self, place: Folder, tenant: TwinTenant, entra: Entra, graph: Graph, wsman: Wsman, gateway_password: str
+        self,
+        place: Folder,
+        tenant: TwinTenant,
+        entra: Entra,
+        graph: Graph,
+        wsman: Wsman,
+        admin_api: AdminApi,
+        gateway_password: str,
     ) -> None:
         self.directory = place.path
         self.folder = place
@@ -58,6 +67,7 @@ class Twin:
         self.entra = entra
         self.graph = graph
         self.wsman = wsman
+        self.admin_api = admin_api
         self.gateway_password = gateway_password
         self.ready: dict[str, Any] = {}
 
@@ -73,7 +83,7 @@ class Twin:
 
     @property
     def faults(self) -> Faults:
-        """What a test can make Exchange and its road do wrong."""
+        """What a test can make Exchange and its roads do wrong."""
         return self.wsman.faults
 
     @property
@@ -115,15 +125,17 @@ def serve(
             tokens = Tokens(snapshot.tenant.id, tenant.clock, lifetime=token_lifetime)
             entra = Entra(tenant, tokens, _operator(snapshot))
             password = secrets.token_urlsafe(24)
+            faults = Faults()
             wsman = Wsman(
                 tenant,
                 lambda token: _exchange_operator(tokens, token),
                 credentials={GATEWAY_USER: password},
                 certificates=(place.gateway_certificate,),
-                faults=Faults(),
+                faults=faults,
             )
-            twin = Twin(place, tenant, entra, Graph(tenant, tokens, rate=throttle), wsman, password)
-            servers = _servers(place, port, wsman, twin.graph, entra)
+            admin_api = AdminApi(tenant, tokens, faults=faults)
+            twin = Twin(place, tenant, entra, Graph(tenant, tokens, rate=throttle), wsman, admin_api, password)
+            servers = _servers(place, port, _exchange(wsman, admin_api), twin.graph, entra)
             try:
                 _settle(twin, servers, token_lifetime=token_lifetime)
                 for server in set(servers):
@@ -131,6 +143,7 @@ def serve(
                 yield twin
             finally:
                 wsman.close()
+                admin_api.close()
                 _stop(servers)
         finally:
             tenant.close()
@@ -175,10 +188,22 @@ def _servers(place: Folder, port: int, exchange: App, graph: App, entra: App) ->
         ) from None
 
 
+def _exchange(wsman: App, admin_api: App) -> App:
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "")
+        return (admin_api if _is_admin_api(path) else wsman)(environ, start_response)
+
+    return app
+
+
+def _is_admin_api(path: str) -> bool:
+    return path.lower().startswith(PREFIX + "/")
+
+
 def _by_path(exchange: App, graph: App, entra: App) -> App:
     def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
-        if path.startswith(WSMAN):
+        if path.startswith(WSMAN) or _is_admin_api(path):
             return exchange(environ, start_response)
         return (graph if path.startswith((VERSION, "/beta")) else entra)(environ, start_response)
 
@@ -197,7 +222,7 @@ def _settle(twin: Twin, servers: tuple[WebServer, WebServer, WebServer], *, toke
     """Addresses, credentials and files: what can be known only once the ports are."""
     exchange, graph, authority = (server.origin for server in servers)
     place, entra = twin.folder, twin.entra
-    twin.graph.origin, entra.origin = graph, authority
+    twin.graph.origin, entra.origin, twin.admin_api.origin = graph, authority, exchange
     entra.name_resource(exchange, EXCHANGE)
     entra.name_resource(graph, GRAPH)  # where one port serves all, an origin alone means Graph
     operator = place.write_secret("operator", entra.add_secret(entra.operator.app_id))
@@ -234,6 +259,7 @@ def _settle(twin: Twin, servers: tuple[WebServer, WebServer, WebServer], *, toke
     written = place.write(PROFILE, ("# Written by exoscope sandbox serve.\n" + toml(profile)).encode())
     ready = Ready(
         wsman=exchange + WSMAN,
+        admin_api=f"{exchange}{PREFIX}/beta/{twin.tenant.state.tenant.id}",
         graph=graph + VERSION,
         authority=f"{authority}/{twin.tenant.state.tenant.id}",
         ca=str(place.ca),

@@ -18,7 +18,7 @@ from exoscope.twin.tenant import TwinTenant
 from exoscope.twin.view import View, fold
 
 # The module's own cmdlets are there whatever was imported.
-_MODULE = frozenset({"get-connectioninformation", "disconnect-exchangeonline"})
+MODULE = frozenset({"get-connectioninformation", "disconnect-exchangeonline"})
 
 
 class Holder(Protocol):
@@ -140,7 +140,7 @@ class Session:
 
     def _cmdlet(self, connection: Connection, operation: Operation) -> Cmdlet:
         name = operation.cmdlet.lower()
-        if name not in connection.cmdlets and name not in _MODULE:
+        if name not in connection.cmdlets and name not in MODULE:
             raise CmdletError(
                 "System.Management.Automation.CommandNotFoundException",
                 f"The term '{operation.cmdlet}' is not recognized as a name of a cmdlet, function, script file, or executable "
@@ -148,7 +148,7 @@ class Session:
                 category="ObjectNotFound",
                 target=operation.cmdlet,
             )
-        if name not in _MODULE and self.tenant.clock.now() >= connection.expires_at:
+        if name not in MODULE and self.tenant.clock.now() >= connection.expires_at:
             raise CmdletError(
                 "System.Exception", "UnAuthorized: the access token has expired.", category="AuthenticationError"
             )

@@ -1,0 +1,114 @@
+"""What the twin's admin API answers: pages of rows with companions, errors in three parts, refusals without a word."""
+
+from __future__ import annotations
+
+import http
+import json
+import re
+import uuid
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from exoscope.twin.exchange.call import CmdletError, Row
+
+_GUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
+NULS = b"\0" * 16
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A status, headers, and the JSON body: None for no body, a text for one that is not JSON."""
+
+    status: int
+    headers: dict[str, str]
+    body: dict[str, Any] | str | None
+
+    def send(self, start: Callable[..., Any], request_id: str) -> Iterable[bytes]:
+        """Answer a WSGI request."""
+        data = b""
+        headers = dict(self.headers)
+        if isinstance(self.body, str):
+            data = self.body.encode()
+        elif self.body is not None:
+            data = json.dumps(self.body, ensure_ascii=False).encode("utf-8", "surrogatepass")
+            headers["Content-Type"] = "application/json;odata.metadata=minimal;charset=utf-8"
+        if request_id:
+            headers["client-request-id"] = request_id
+        headers["request-id"] = str(uuid.uuid4())
+        if self.status != 204:
+            headers["Content-Length"] = str(len(data))
+        known = {each.value for each in http.HTTPStatus}
+        phrase = http.HTTPStatus(self.status).phrase if self.status in known else "Planned"
+        start(f"{self.status} {phrase}", list(headers.items()))
+        return [data] if data else []
+
+
+def empty() -> Answer:
+    """A write that has nothing to show."""
+    return Answer(204, {}, None)
+
+
+def fault(status: int, code: str, message: str) -> Answer:
+    """A request that reached no cmdlet."""
+    return Answer(status, {}, {"error": {"code": code, "message": message}})
+
+
+def forbidden(reason: str | None) -> Answer:
+    """403: the reason stands in a header, or nowhere; the body is NULs, or nothing."""
+    if reason is None:
+        return Answer(403, {}, None)
+    told = re.sub(r"[^ -~]", "?", reason).replace('"', "'")
+    headers = {"x-ms-diagnostics": f'2000003;reason="{told}";error_category="invalid_user"'}
+    return Answer(403, headers, NULS.decode())
+
+
+def failed(error: CmdletError) -> Answer:
+    """An error record of a cmdlet: 400 whose details hold code, type and text; 403 and 429 where those mean the same."""
+    if error.kind == "System.UnauthorizedAccessException":
+        return forbidden(error.message)
+    code = f"Ex{zlib.crc32(error.kind.encode()):06X}"
+    inner = {"message": error.message, "type": error.kind, "internalexception": {"message": error.message}}
+    body = {
+        "error": {
+            "code": "BadRequest",
+            "message": "Error executing cmdlet",
+            "details": [{"code": "Context", "target": "", "message": f"{code}|{error.kind}|{error.message}"}],
+            "innererror": inner,
+        }
+    }
+    headers = {"X-ExceptionType": error.short}
+    if error.category == "LimitsExceeded":
+        return Answer(429, {**headers, "Retry-After": "1"}, body)
+    return Answer(400, headers, body)
+
+
+def rows_answer(context: str, rows: Iterable[Row], warnings: Sequence[str], link: str | None) -> Answer:
+    """A page of rows."""
+    body: dict[str, Any] = {"@odata.context": context}
+    if warnings:
+        body["@adminapi.warnings"] = list(warnings)
+    body["value"] = [_companioned(row) for row in rows]
+    if link is not None:
+        body["@odata.nextLink"] = link
+    return Answer(200, {}, body)
+
+
+def _companioned(row: Row) -> dict[str, Any]:
+    """A row, each value that is no plain text beside its type."""
+    shown: dict[str, Any] = {}
+    for name, value in row.items():
+        if isinstance(value, bool):
+            shown[f"{name}@data.type"] = "System.Boolean"
+        elif isinstance(value, int):
+            shown[f"{name}@odata.type"] = "#Int64"
+        elif isinstance(value, list | tuple):
+            shown[f"{name}@odata.type"] = "#Collection(String)"
+        elif isinstance(value, str) and _GUID.fullmatch(value):
+            shown[f"{name}@data.type"] = "System.Guid"
+        elif isinstance(value, str) and _TIME.fullmatch(value):
+            shown[f"{name}@data.type"] = "System.DateTime"
+        shown[name] = msgspec.to_builtins(value)
+    return shown

@@ -8,8 +8,9 @@ import pytest
 import yaml
 from msgspec.structs import replace
 
+from exoscope import catalog
 from exoscope.intent import loads_intent
-from exoscope.model import Intent, Plan, RoleAssignment, Snapshot
+from exoscope.model import Consent, Intent, Plan, RoleAssignment, Snapshot
 from exoscope.outcome import Refused
 from exoscope.planning import effect, names, plan_scope
 from exoscope.planning.drafts import Denied
@@ -252,3 +253,46 @@ def test_a_managed_group_that_somebody_owns_is_not_used() -> None:
         for each in snapshot.groups  # type: ignore[union-attr] # read
     )
     assert code(replace(snapshot, groups=groups), intent(listed("ada"))) == "name-clash"
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [("User.Read.All", "Calendars.ReadWrite"), ("User.Read.All", "Mail.Read"), ("My.Role", "Mail.Read")],
+)
+def test_a_consent_whose_name_and_id_differ_is_not_known(said: str, meant: str) -> None:
+    snapshot = tenant(BASE)
+    known = catalog.permission(meant)
+    assert known is not None
+    assert known.app_role_id is not None
+    consent = Consent(guid("consent"), known.resource, known.app_role_id, said)
+    apps = tuple(
+        replace(each, consents=(consent,)) if each.display_name == "omni" else each
+        for each in snapshot.apps  # type: ignore[union-attr] # read
+    )
+    assert code(replace(snapshot, apps=apps), intent(SALES)) == "unknown-permission"
+
+
+def test_a_consent_id_that_is_no_segment_of_a_path_is_refused() -> None:
+    snapshot = tenant({**BASE, "apps": {"omni": {"consents": ["Mail.Read"]}}})
+    for given in ("..", "a/../../users/eve", "x?y", ""):
+        app = snapshot.apps[0]  # type: ignore[index] # read
+        climbing = replace(app, consents=(replace(app.consents[0], id=given),))
+        assert code(replace(snapshot, apps=(climbing,)), intent(SALES)) == "unproven"
+
+
+@pytest.mark.parametrize("name", ["<step-1.guid>", "x <step-4.guid>", "<made omni.guid>"])
+def test_a_name_that_reads_like_a_placeholder_is_refused(name: str) -> None:
+    snapshot = tenant({**BASE, "apps": {"omni": {"display_name": name}}})
+    wanted = intent(SALES)
+    entry = replace(wanted.apps[0], app=guid("omni app"))
+    assert code(snapshot, replace(wanted, apps=(entry,))) == "name-clash"
+    named = tenant({**BASE, "groups": {name: ["ada"]}})
+    assert code(named, intent({"group": name})) == "name-clash"
+
+
+def test_one_entry_without_no_cae_leaves_the_longer_wait() -> None:
+    snapshot = tenant(BASE)
+    wanted = intent(SALES)
+    other = replace(wanted.apps[0], permissions=("Mail.Send",))
+    both = replace(wanted, apps=(replace(wanted.apps[0], no_cae=True), other))
+    assert plan_scope(snapshot, both).apps[0].token_wait == "long_token"

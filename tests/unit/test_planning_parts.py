@@ -204,9 +204,9 @@ def test_consents_and_requests_are_graph_calls() -> None:
         "resourceId": "<step-7.resource_id>",
         "appRoleId": "role",
     }
-    gone = operation(Target("consent", key), state, None, Context("step-7", app, "the id"))
+    gone = operation(Target("consent", key), state, None, Context("step-7", app, "the-id"))
     assert gone.request is not None and (gone.request.method, gone.request.body) == ("DELETE", None)
-    assert gone.request.path == f"/servicePrincipals/{app.object_id}/appRoleAssignments/the id"
+    assert gone.request.path == f"/servicePrincipals/{app.object_id}/appRoleAssignments/the-id"
     asked = operation(Target("request", key), None, state, Context("step-8", app))
     assert asked.request is not None and asked.request.path == f"/applications/{app.application_object_id}"
     assert asked.request.body == {"requiredResourceAccess": "<step-8.required_resource_access>"}

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
 from click.testing import CliRunner, Result
+from msgspec.structs import replace
 
 from exoscope.cli import apply, changing, frame, resume, runs, status, undo
+from exoscope.model import PlanFile, Request, Step
 from exoscope.outcome import Refused
-from exoscope.planning import dump_plan
+from exoscope.planning import dump_plan, plan_hash
+from exoscope.powershell import render_guarded
 from running_fakes import Bench, app, plan_of
 
 
@@ -129,3 +134,73 @@ def test_names_cannot_move_the_cursor(desk: Desk) -> None:
     ended = desk.run(apply.command, str(desk.plan), said="y\n")
     assert "\u202e" not in ended.output
     assert "Evil\\u202e\\nname" in ended.output
+
+
+def _written_by_hand(file: PlanFile, change: Callable[[Step], Step], step: str) -> PlanFile:
+    steps = tuple(change(each) if each.id == step else each for each in file.plan.steps)
+    plan = replace(file.plan, steps=steps)
+    return PlanFile("exoscope/plan@1", plan_hash(plan), plan)
+
+
+BY_HAND: dict[str, tuple[str, Callable[[Step], Step]]] = {
+    "another filter than the state says": (
+        "step-4",
+        lambda step: replace(
+            step,
+            values={**step.values, "filter": "Department -ne 'x'"},
+            script=render_guarded("rbac/new_management_scope", {**step.values, "filter": "Department -ne 'x'"}).text,
+        ),
+    ),
+    "another template": (
+        "step-3",
+        lambda step: replace(
+            step,
+            template="rbac/remove_service_principal",
+            values={"object_id": "x"},
+            script=render_guarded("rbac/remove_service_principal", {"object_id": "x"}).text,
+        ),
+    ),
+    "another request": (
+        "step-6",
+        lambda step: replace(step, request=Request("DELETE", "/applications/everything", None)),
+    ),
+    "a path that climbs": (
+        "step-6",
+        lambda step: replace(step, request=replace(step.request, path=f"{step.request.path}/..")),  # type: ignore[union-attr] # a Graph step
+    ),
+    "another app's consent": (
+        "step-6",
+        lambda step: replace(
+            step, target=replace(step.target, key={**step.target.key, "app_id": "20000000-0000-0000-0000-000000000009"})
+        ),
+    ),
+    "a title that says otherwise": ("step-6", lambda step: replace(step, title="Look around")),
+}
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_a_plan_hashed_by_hand_whose_calls_are_not_its_transitions_is_refused(desk: Desk, name: str) -> None:
+    step, change = BY_HAND[name]
+    desk.plan.write_bytes(dump_plan(_written_by_hand(desk.bench.file, change, step).plan))
+    ended = desk.run(apply.command, str(desk.plan), "--yes", "--json")
+    assert isinstance(ended.exception, Refused), ended.stdout
+    assert ended.exception.code == "plan-edited"
+    assert (desk.bench.opened, desk.bench.tenancy.calls) == (0, [])
+
+
+@pytest.mark.parametrize("began_on_loopback", [True, False])
+def test_a_run_on_a_twin_and_one_on_the_tenant_are_never_taken_for_each_other(
+    desk: Desk, began_on_loopback: bool
+) -> None:
+    waits: Any = dict.fromkeys(desk.bench.desk.waits, 1.0) if began_on_loopback else desk.bench.desk.waits
+    real = desk.bench.desk
+    desk.bench.desk = replace(real, waits=waits, lengthen=not began_on_loopback)
+    assert desk.run(apply.command, str(desk.plan), "--yes").exit_code == 3
+    desk.bench.desk = replace(real, lengthen=began_on_loopback)
+    desk.bench.clock.at += timedelta(days=9)
+    opened = desk.bench.opened
+    for command in (resume.command, undo.command):
+        ended = desk.run(command, "last", "--yes", "--json")
+        assert isinstance(ended.exception, Refused), ended.stdout
+        assert ended.exception.code == "other-endpoints"
+    assert desk.bench.opened == opened

@@ -190,3 +190,10 @@ def _by_list(*addresses: str) -> str:
         f"version: 1\napps:\n  - app: {APP}\n    permissions: [Mail.Read]\n    mechanism: rbac\n"
         f"    scope:\n      mailboxes: [{', '.join(addresses)}]\n"
     )
+
+
+def test_a_service_principal_made_anew_stops_the_app() -> None:
+    plan = planned(BY_GROUP)
+    anew = with_app(sample(), lambda old: replace(old, object_id="99999999-0000-0000-0000-000000000001"))
+    (moved,) = compare(plan.apps[0], plan.steps, {}, anew).moved
+    assert "is 99999999-0000-0000-0000-000000000001, not" in moved

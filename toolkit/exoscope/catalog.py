@@ -117,6 +117,14 @@ def by_id(resource: str, app_role_id: str) -> Permission | None:
     return _BY_ID.get((resource.casefold(), app_role_id.casefold()))
 
 
+def held_as(resource: str, app_role_id: str, name: str) -> Permission | None:
+    """The permission that a consent or request entry is; None: not known, or its id is that of another than its name says."""
+    known, by = permission(name, resource), by_id(resource, app_role_id)
+    if by is not None and (known is None or canonical(by.name) != canonical(known.name)):
+        return None
+    return known
+
+
 # -- which permission lets a call through ---------------------------------------------------------------------------
 
 # Each family from the narrowest call to the widest grant (SNAPSHOT: X.ReadWrite ⇒ X.Read ⇒ X.ReadBasic); names in one

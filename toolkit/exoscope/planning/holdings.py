@@ -9,10 +9,11 @@ from exoscope.catalog import (
     EXCHANGE,
     MAILBOX_MIGRATION,
     Permission,
+    by_id,
     canonical,
     granted_by,
+    held_as,
     implied_by,
-    permission,
 )
 from exoscope.model import App, Consent, Noun, Requested, RoleAssignment, Snapshot
 from exoscope.planning.drafts import Denied, Wanted, listing
@@ -46,14 +47,14 @@ def sort_consents(app: App, wanted: Sequence[Wanted]) -> Holdings:
         (fold(p.resource), fold(p.app_role_id)) for each in by_mechanism(wanted, "access-policy") for p in each.mailbox
     }
     for consent in app.consents:
-        known = permission(consent.permission, consent.resource)
+        known = held_as(consent.resource, consent.app_role_id, consent.permission)
         name_listed = fold(canonical(consent.permission)) in named
         if (fold(consent.resource), fold(consent.app_role_id)) in restricted:
             continue
         if name_listed:
             also.append(consent)
         elif known is None:
-            unknown.append(consent.permission)
+            unknown.append(_unknown_name(consent))
         elif known.self_widening:
             widening.append(known.name)
         elif is_legacy(known):
@@ -92,6 +93,11 @@ def sort_consents(app: App, wanted: Sequence[Wanted]) -> Holdings:
     return Holdings(tuple(leftover), tuple(kept), tuple(also), tuple(legacy), tuple(tenant_wide))
 
 
+def _unknown_name(consent: Consent) -> str:
+    by = by_id(consent.resource, consent.app_role_id)
+    return consent.permission if by is None else f"{consent.permission} (by its app role id {by.name})"
+
+
 def stale_requests(app: App, wanted: Sequence[Wanted], holdings: Holdings) -> tuple[Requested, ...]:
     """Request entries by which the next consent click would grant again what a plan removes, or what was removed before.
 
@@ -109,7 +115,7 @@ def stale_requests(app: App, wanted: Sequence[Wanted], holdings: Holdings) -> tu
     found = []
     for entry in app.requested:
         place = (fold(entry.resource), fold(entry.app_role_id))
-        known = permission(entry.permission, entry.resource)
+        known = held_as(entry.resource, entry.app_role_id, entry.permission)
         if known is None or place in staying | restricted or fold(canonical(entry.permission)) in named:
             continue
         choices = {each.entry.on_leftover_consent for each in lets_through(known, by_mechanism(wanted, "rbac"))}

@@ -6,13 +6,14 @@ Exchange does not take back.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from msgspec import field
 
 from exoscope.catalog import EXCHANGE, GRAPH
-from exoscope.model import App, Noun, Request, State, Step, Target
+from exoscope.model import App, AppPlan, Noun, Request, State, Step, Target
 from exoscope.powershell import render_guarded
 
 _ROLES = "Role Management"
@@ -57,6 +58,16 @@ class NoOperation(Exception):
     """No operation makes this transition."""
 
 
+_ID = re.compile(r"[A-Za-z0-9_=-]+")
+
+
+def _segment(id: str) -> str:
+    """An id as one segment of a Graph path. Raises NoOperation for what would leave it (a slash, dots, a query)."""
+    if not _ID.fullmatch(id):
+        raise NoOperation(f"{id!r} is no id that Graph gives")
+    return id
+
+
 def operation(target: Target, before: State, after: State, context: Context) -> Operation:
     """The operation of a transition. Raises NoOperation where Exchange or Graph has none that is safe to use."""
     return _OPERATIONS[target.kind](target.key, before, after, context)
@@ -89,6 +100,38 @@ def step(
         values=made.values,
         request=made.request,
         yields=made.yields,
+    )
+
+
+def fits(made: Step, app: AppPlan | None) -> bool:
+    """Is a step's call the one that makes its transition, for its app? A plan may have been written by hand.
+
+    How the tenant knows an object that is there (a group's Guid, a policy's identity, a consent's id) is the step's own word:
+    the reading before the call tells whether it is.
+    """
+    key, request = made.target.key, made.request
+    if made.app_id is not None and (app is None or made.app_id.casefold() != app.app_id.casefold()):
+        return False
+    if "app_id" in key and (app is None or key["app_id"].casefold() != app.app_id.casefold()):
+        return False
+    if made.target.kind == "pointer" and (app is None or key["object_id"].casefold() != app.object_id.casefold()):
+        return False
+    last = None if request is None else request.path.rpartition("/")[2]
+    subject = None if app is None else App(app.app_id, app.object_id, last, app.display_name, (), ())
+    named = made.values.get("group") if made.target.kind == "group" else made.values.get("identity", last)
+    context = Context(made.id, subject, None if named is None else str(named))
+    try:
+        meant = operation(made.target, made.before, made.after, context)
+    except (NoOperation, KeyError, TypeError, ValueError, AttributeError):
+        return False
+    if made.title != meant.title and made.target.kind != "group_member":  # whose title names the member
+        return False
+    return (made.template, made.values, made.request, made.yields, made.kind) == (
+        meant.template,
+        meant.values,
+        meant.request,
+        meant.yields,
+        meant.kind,
     )
 
 
@@ -249,12 +292,12 @@ def _resource(key: Mapping[str, str]) -> str:
 
 def _consent(key: Mapping[str, str], before: State, after: State, context: Context) -> Operation:
     app = _held_by(context)
-    path = f"/servicePrincipals/{app.object_id}/appRoleAssignments"
+    path = f"/servicePrincipals/{_segment(app.object_id)}/appRoleAssignments"
     if after is None:
         if before is None or not context.identity:
             raise NoOperation("a consent is removed by its id")
         title = f"Remove the tenant-wide consent {before['permission']} ({_resource(key)})"
-        return Operation(title, (_GRANTS,), request=Request("DELETE", f"{path}/{context.identity}", None))
+        return Operation(title, (_GRANTS,), request=Request("DELETE", f"{path}/{_segment(context.identity)}", None))
     body = {
         "principalId": app.object_id,
         # The object id that the resource's service principal has in this tenant: read just before the write.
@@ -277,7 +320,7 @@ def _request(key: Mapping[str, str], before: State, after: State, context: Conte
     return Operation(
         f"{verb} {permission} ({_resource(key)}) in the app's registration",
         (_APPLICATIONS,),
-        request=Request("PATCH", f"/applications/{app.application_object_id}", body),
+        request=Request("PATCH", f"/applications/{_segment(app.application_object_id)}", body),
         yields=("required_resource_access",),
     )
 

@@ -25,6 +25,7 @@ from exoscope.planning.effect import apply_steps
 from exoscope.planning.elsewhere import moved_elsewhere
 from exoscope.planning.hashing import content_hash
 from exoscope.planning.holdings import Holdings, by_mechanism, sort_consents, stale_requests
+from exoscope.planning.operations import NoOperation
 from exoscope.planning.rbac import check_beside, grant, intended, pointer
 from exoscope.planning.resolve import resolve, resolve_app
 from exoscope.planning.scoped import CODES, not_scoped_because
@@ -40,6 +41,7 @@ from exoscope.planning.telling import (
 )
 from exoscope.planning.tokens import token_wait
 from exoscope.planning.world import World
+from exoscope.powershell import holes
 
 _CUSTOMIZE = Change("customize", Target("organization", {}), {"is_dehydrated": True}, {"is_dehydrated": False})
 
@@ -62,6 +64,8 @@ def plan_scope(snapshot: Snapshot, intent: Intent, *, accept_customization: bool
             _check(world, plan, draft)
         except Denied as denied:
             refusals.append(Refusal(denied.code, app.app_id, denied.message))
+        except NoOperation as error:
+            refusals.append(Refusal("unproven", app.app_id, f"no safe operation is known: {error}"))
         else:
             drafts.append(draft)
     drafts = [draft for draft in drafts if not _clash(draft, drafts, refusals)]
@@ -104,6 +108,7 @@ def _clash(draft: Draft, drafts: Sequence[Draft], refusals: list[Refusal]) -> bo
 
 def _draft(world: World, app: App, entries: Sequence[IntentEntry], accept_customization: bool) -> Draft:
     wanted = [resolve(world, entry, app, place) for entry, place in _places(entries)]
+    _check_texts(app, wanted)
     holdings = sort_consents(app, wanted)
     _check_enforcement(world, app, wanted)
     changes, filters, groups = _entry_changes(world, app, wanted)
@@ -180,6 +185,16 @@ def _cutover(app: App, wanted: Sequence[Wanted], holdings: Holdings) -> list[Cha
         key = {"app_id": app.app_id, "resource": entry.resource, "app_role_id": entry.app_role_id}
         changes.append(Change("cutover", Target("request", key), {"permission": entry.permission}, None))
     return changes
+
+
+def _check_texts(app: App, wanted: Sequence[Wanted]) -> None:
+    """What the tenant calls things must not read like what stands in a plan for values that are still to come."""
+    texts = [app.display_name]
+    for each in wanted:
+        texts += [each.filter or "", *((each.group.guid, each.group.display_name) if each.group else ())]
+    for text in texts:
+        if holes(text) or "<made " in text:
+            raise Denied("name-clash", f"{text!r} reads like a placeholder of a plan. Rename it, or name it otherwise.")
 
 
 def _check_enforcement(world: World, app: App, wanted: Sequence[Wanted]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from exoscope.catalog import EXCHANGE, MAILBOX_MIGRATION, PROTOCOLS, Permission, canonical, permission
+from exoscope.catalog import EXCHANGE, MAILBOX_MIGRATION, PROTOCOLS, Permission, canonical, held_as, permission
 from exoscope.model import App, Consent, OrganizationScope
 from exoscope.planning.drafts import Wanted
 from exoscope.planning.holdings import covers, grants, is_legacy, own_assignments
@@ -65,7 +65,7 @@ def _of_consents(after: World, app: App, wanted: Sequence[Wanted], kept: frozens
         if consent.id in kept:
             yield "leftover-consent"
             continue
-        known = permission(consent.permission, consent.resource)
+        known = held_as(consent.resource, consent.app_role_id, consent.permission)
         if known is None:
             yield "unknown-permission"
         elif known.self_widening:

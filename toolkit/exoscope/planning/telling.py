@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from msgspec import UnsetType
 
-from exoscope.catalog import canonical, permission
+from exoscope.catalog import canonical, held_as
 from exoscope.model import Addresses, App, PermissionReach, PlanEntry
 from exoscope.planning import access_policy
 from exoscope.planning.drafts import Change, Draft, Wanted, listing
@@ -79,7 +79,7 @@ def tenant_wide_of(draft: Draft) -> tuple[str, ...]:
     """What the app may do in the whole tenant that is not about mailboxes: held, or consented by this plan."""
     found = {each.name for wanted in draft.wanted for each in wanted.directory}
     for consent in draft.app.consents:
-        known = permission(consent.permission, consent.resource)
+        known = held_as(consent.resource, consent.app_role_id, consent.permission)
         if known is not None and known.about in ("directory", "management"):
             found.add(known.name)
     return tuple(sorted(found, key=str.casefold))

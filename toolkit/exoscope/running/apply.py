@@ -7,6 +7,7 @@ from datetime import timedelta
 from exoscope.model import PlanFile
 from exoscope.outcome import ExoscopeError, Refused, Unreadable
 from exoscope.planning.hashing import plan_hash
+from exoscope.planning.operations import fits
 from exoscope.running.answer import RunAnswer
 from exoscope.running.desk import Desk, begin, go_on
 from exoscope.running.journal import Journal
@@ -28,6 +29,7 @@ def apply(file: PlanFile, desk: Desk, *, wait: float = 0.0, expected_hash: str |
             code="other-plan",
             next="Review the plan at hand, or name the file that was reviewed.",
         )
+    _refuse_misfits(file)
     with desk.store.lock(file.plan.tenant.id):
         _refuse_twice(desk.store, file)
         with desk.open(file.plan) as opened:
@@ -46,10 +48,35 @@ def resume(run: str, desk: Desk, *, wait: float = 0.0) -> RunAnswer:
         file, state = desk.store.open(folder)
         if state.final() is not None or _must_wait(state, desk, wait):
             return state.answer(desk.clock.now())
+        refuse_elsewhere(state, desk)
         with desk.open(file.plan) as opened:
             journal = Journal(folder.journal, desk.clock)
             state = RunState(file.plan, journal.records, desk.store.undone_by(folder.run))
             return go_on(desk, journal, state, opened.tenancy, wait, resumed=True)
+
+
+def _refuse_misfits(file: PlanFile) -> None:
+    """A hash tells that a plan was not edited since it was hashed, not that exoscope wrote it."""
+    apps = {app.app_id.casefold(): app for app in file.plan.apps}
+    for step in file.plan.steps:
+        if not fits(step, apps.get((step.app_id or "").casefold())):
+            raise Refused(
+                f"{step.id} ({step.title}) would not do what the plan says of it",
+                code="plan-edited",
+                next="Plan again, and review the plan that will run.",
+            )
+
+
+def refuse_elsewhere(state: RunState, desk: Desk) -> None:
+    """A run on a twin has the tenant's id but neither its objects nor its waits: it goes on there, or not at all."""
+    if state.started.lengthen != desk.lengthen:
+        raise Refused(
+            "the run is of a twin, and the profile leads to the tenant"
+            if desk.lengthen
+            else "the run is of the tenant, and the profile leads to a twin",
+            code="other-endpoints",
+            next="Use the profile with which the run began.",
+        )
 
 
 def _must_wait(state: RunState, desk: Desk, wait: float) -> bool:

@@ -34,8 +34,11 @@ def compare(app: AppPlan, left: Sequence[Step], known: Mapping[str, str], snapsh
 
     Raises Unreadable when what the steps change was not read.
     """
-    if states.find_app(snapshot, app.app_id) is None:
+    there = states.find_app(snapshot, app.app_id)
+    if there is None:
         return Survey((), (f"the app {app.display_name} is not in the tenant any more",))
+    if there.object_id.casefold() != app.object_id.casefold():
+        return Survey((), (f"the service principal of {app.display_name} is {there.object_id}, not {app.object_id}",))
     now = Reach(snapshot)
     changed, holes = snapshot, dict(known)
     for step in left:

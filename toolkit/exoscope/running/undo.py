@@ -11,6 +11,7 @@ from exoscope.outcome import ExoscopeError, Refused, Unreadable
 from exoscope.planning.hashing import plan_hash
 from exoscope.planning.undo import DoneStep, undo_plan
 from exoscope.running.answer import RunAnswer
+from exoscope.running.apply import refuse_elsewhere
 from exoscope.running.desk import Desk, Opened, begin, go_on
 from exoscope.running.journal import Journal
 from exoscope.running.state import RunState
@@ -35,7 +36,8 @@ def undo(
     """
     folder = desk.store.find(run)
     with desk.store.lock(folder.plan().plan.tenant.id):
-        file, _ = desk.store.open(folder)
+        file, state = desk.store.open(folder)
+        refuse_elsewhere(state, desk)
         _refuse_twice(desk.store, folder)
         with desk.open(file.plan) as opened:
             if opened.snapshot is None:

@@ -17,8 +17,8 @@ import trustme
 from exoscope.catalog import GRAPH, permission
 from exoscope.clock import SystemClock
 from exoscope.entra import Call, GraphClient, Tokens, perform, probe, read_object
-from exoscope.entra.http import OriginSession
 from exoscope.model import Recipient, Request, Secret, Snapshot, Target
+from exoscope.origins import OriginSession
 from exoscope.outcome import (
     AccessDenied,
     ObjectNotFound,

@@ -26,7 +26,7 @@ LEVELS = (
     ("reach", "snapshot", "intent", "profile", "powershell"),
     ("opath",),
     ("catalog",),
-    ("outcome", "clock", "system", "model", "_version"),
+    ("outcome", "clock", "origins", "system", "model", "_version"),
 )
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 GROUND = len(LEVELS) - 1

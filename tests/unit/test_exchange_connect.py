@@ -40,6 +40,7 @@ class Time:
 
 class Token:
     secret = Secret("the-token")
+    user = None
 
     def __init__(self, expires_at: datetime, tenant_id: str | None) -> None:
         self.expires_at = expires_at

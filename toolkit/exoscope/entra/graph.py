@@ -294,7 +294,7 @@ class GraphClient:
 
     def _open(self) -> requests.Session:
         if self._session is None:
-            from exoscope.entra.http import OriginSession
+            from exoscope.origins import OriginSession
 
             self._session = OriginSession([self._graph], self._ca)
         return self._session

@@ -32,7 +32,7 @@ DISCOVERY = "https://login.microsoftonline.com"  # where msal asks whether an au
 
 class Token(Noun, frozen=True):
     """An access token. ``roles`` are its application permissions (empty: it carries none; None: it could not be read),
-    ``tenant_id`` and ``object_id`` the claims tid and oid.
+    ``tenant_id`` and ``object_id`` the claims tid and oid; ``user`` the sign-in name it speaks for (None: an application).
     """
 
     secret: Secret
@@ -41,6 +41,7 @@ class Token(Noun, frozen=True):
     tenant_id: str | None
     object_id: str | None
     roles: tuple[str, ...] | None
+    user: str | None = None
 
 
 class _Client(Protocol):
@@ -163,6 +164,7 @@ class Tokens:
             tenant_id=_text(claims.get("tid")),
             object_id=_text(claims.get("oid")),
             roles=tuple(str(role) for role in roles) if isinstance(roles, list) else None,
+            user=_text(claims.get("upn")) or _text(claims.get("preferred_username")),
         )
 
     # -- identities --------------------------------------------------------------------------------------------
@@ -194,7 +196,7 @@ class Tokens:
         return _Confidential(app_id, _credential(held.secret, held.certificate, held.passphrase), self._common())
 
     def _common(self) -> dict[str, Any]:
-        from exoscope.entra.http import OriginSession
+        from exoscope.origins import OriginSession
 
         ends = self._profile.endpoints
         origins = [ends.authority] if ends.own else [ends.authority, DISCOVERY]

@@ -13,6 +13,7 @@ from exoscope import powershell
 from exoscope.clock import Clock
 from exoscope.exchange.psrp import PsrpPool
 from exoscope.exchange.records import Output
+from exoscope.exchange.repeating import is_read, repeated
 from exoscope.exchange.session import BATCH, DEADLINE, ExchangeSession, Result, Row
 from exoscope.model import Secret
 from exoscope.outcome import (
@@ -21,7 +22,6 @@ from exoscope.outcome import (
     Deadline,
     LostSession,
     ServiceError,
-    Throttled,
     Transient,
     WrongTenant,
 )
@@ -33,15 +33,14 @@ log = logging.getLogger("exoscope.exchange")
 OPEN_DEADLINE = 120.0
 PRELUDE_DEADLINE = 300.0  # Connect-ExchangeOnline downloads its cmdlets
 MARGIN = 300.0  # seconds before its end at which a token is no longer begun with
-TRIES = 4  # of a read
-SLOWEST = 60.0  # longest pause between two tries
 
-_READING = ("Get", "Test")
 _SELECT = "Select-Object"
 
 
 class AccessToken(Protocol):
-    """A token and until when it is good. ``tenant_id``: the tenant that issued it, as its own claim says; None: unreadable."""
+    """A token and until when it is good. ``tenant_id``: the tenant that issued it, as its own claim says; None: unreadable.
+    ``user``: the sign-in name of the person it speaks for; None: an application.
+    """
 
     @property
     def secret(self) -> Secret: ...
@@ -51,6 +50,9 @@ class AccessToken(Protocol):
 
     @property
     def tenant_id(self) -> str | None: ...
+
+    @property
+    def user(self) -> str | None: ...
 
 
 class TokenSource(Protocol):
@@ -126,26 +128,16 @@ class _Session:
         cmdlets = [operation.cmdlet for pipeline in pipelines for operation in pipeline if operation.cmdlet != _SELECT]
         if not cmdlets:
             return Result()
-        reading = all(cmdlet.partition("-")[0] in _READING for cmdlet in cmdlets)
-        if not reading:
+        if not is_read(cmdlets):
             return self._call(script, cmdlets, deadline, batch=None)
         if len(pipelines) != 1:
             raise BadInput("reads are sent one by one: their rows would not be told apart")
         return self._read(script, cmdlets, deadline, batch or BATCH)
 
     def _read(self, script: str, cmdlets: list[str], deadline: float, batch: int) -> Result:
-        end = time.monotonic() + deadline
-        for tried in range(1, TRIES + 1):
-            left = max(1.0, end - time.monotonic())
-            try:
-                return self._call(script, cmdlets, left, batch)
-            except (LostSession, Throttled, Transient) as error:
-                pause = 0.0 if isinstance(error, LostSession) else min(SLOWEST, error.retry_after or 2.0**tried)
-                if tried == TRIES or time.monotonic() + pause >= end:
-                    raise
-                log.info("%s: %s, tried again in %g s", cmdlets[0], error.code, pause)
-                self._clock.sleep(pause)
-        raise AssertionError("unreachable: the last try returns or raises")
+        return repeated(
+            lambda left: self._call(script, cmdlets, left, batch), cmdlets[0], clock=self._clock, deadline=deadline
+        )
 
     def _call(self, script: str, cmdlets: list[str], deadline: float, batch: int | None) -> Result:
         pool = self._ready(deadline)

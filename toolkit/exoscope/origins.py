@@ -1,4 +1,4 @@
-"""HTTP sessions for tokens and Graph: one CA, no redirects, no origin but those meant, nothing taken from ~/.netrc."""
+"""HTTP sessions for tokens, Graph and the admin API: one CA, no redirects, no origin but those meant, nothing of ~/.netrc."""
 
 from __future__ import annotations
 

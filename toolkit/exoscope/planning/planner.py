@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from msgspec import UnsetType
 from msgspec.structs import replace
 
-from exoscope.catalog import canonical
+from exoscope.catalog import canonical, held_as
 from exoscope.model import (
     App,
     AppPlan,
@@ -24,7 +24,7 @@ from exoscope.planning.drafts import Change, Denied, Draft, StageId, Wanted, lis
 from exoscope.planning.effect import apply_steps
 from exoscope.planning.elsewhere import moved_elsewhere
 from exoscope.planning.hashing import content_hash
-from exoscope.planning.holdings import Holdings, by_mechanism, sort_consents, stale_requests
+from exoscope.planning.holdings import Holdings, by_mechanism, lets_through, sort_consents, stale_requests
 from exoscope.planning.operations import NoOperation
 from exoscope.planning.rbac import check_beside, grant, intended, pointer
 from exoscope.planning.resolve import resolve, resolve_app
@@ -33,6 +33,7 @@ from exoscope.planning.stages import apply_change, assemble, makers_of
 from exoscope.planning.states import find_app, fold
 from exoscope.planning.telling import (
     NEEDS_CUSTOMIZED,
+    cut_notes,
     denied_notes,
     entries_of,
     notes_of,
@@ -244,11 +245,16 @@ def _gates(app: App, wanted: Sequence[Wanted], changes: Sequence[Change], holdin
         gates["restrict"] = Gate(app.app_id, ("cache",), ("policy",) if consents_to_come else ("policy", "graph"))
     if consents_to_come:
         gates["consent"] = Gate(app.app_id, ("cache",), ("policy", "graph"))
+    # While a consent that lets intended calls through stays, Graph as the app cannot tell what the scope does.
+    stays = holdings.kept or any(
+        known is not None and lets_through(known, by_mechanism(wanted, "rbac"))
+        for known in (held_as(each.resource, each.app_role_id, each.permission) for each in holdings.also)
+    )
     if "grant" in exchange_changes or wide_removed:
-        carried = consent_removed or holdings.kept
+        carried = consent_removed or stays
         gates["grant"] = Gate(app.app_id, ("cache",), ("exchange",) if carried else ("exchange", "graph"))
     if wide_removed:
-        gates["cutover"] = Gate(app.app_id, ("cache",), ("exchange", "graph"))
+        gates["cutover"] = Gate(app.app_id, ("cache",), ("exchange",) if stays else ("exchange", "graph"))
     return gates
 
 
@@ -276,7 +282,7 @@ def _app_plan(world: World, after: World, draft: Draft, makers: dict[str, str]) 
     app = draft.app
     later = find_app(after.snapshot, app.app_id) or app
     codes = not_scoped_because(after, later, draft.wanted, draft.kept)
-    denied = denied_notes(after, draft)
+    denied = (*denied_notes(after, draft), *cut_notes(world, after, draft))
     also = {name for each in draft.wanted for name in each.entry.also_holds}
     return AppPlan(
         app_id=app.app_id,

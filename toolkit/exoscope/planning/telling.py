@@ -55,11 +55,38 @@ def denied_notes(after: World, draft: Draft) -> tuple[str, ...]:
 
 
 def permissions_of(world: World, after: World, draft: Draft) -> dict[str, PermissionReach]:
-    """Reach before and after: of every intended permission, and of the wider ones that are taken away or kept."""
+    """Reach before and after: of every intended permission, of the wider ones that are taken away or kept, and of what else
+    changes."""
     names = [p.name for each in draft.wanted for p in each.mailbox]
     names += [each.before["permission"] for each in draft.changes if each.target.kind == "consent" and each.before]
     names += [consent.permission for consent in draft.app.consents if consent.id in draft.kept]
+    names += changed_beside(world, after, draft.app, names)
     return {name: reach_change(world, after, draft.app, name) for name in dict.fromkeys(names)}
+
+
+def changed_beside(world: World, after: World, app: App, named: Sequence[str]) -> list[str]:
+    """What else the app holds whose reach changes: a policy cuts every consent that policies govern, a scope moves with all
+    that use it."""
+    later = find_app(after.snapshot, app.app_id) or app
+    told = {canonical(name) for name in named}
+    return [
+        name
+        for name in dict.fromkeys((*world.held(app), *after.held(later)))
+        if canonical(name) not in told and world.reach(app, name) != after.reach(later, name)
+    ]
+
+
+def cut_notes(world: World, after: World, draft: Draft) -> tuple[str, ...]:
+    """Mailboxes that a permission loses although the intent does not speak of it."""
+    app = draft.app
+    spoken = [p.name for each in draft.wanted for p in each.mailbox]
+    spoken += [each.before["permission"] for each in draft.changes if each.target.kind == "consent" and each.before]
+    notes = []
+    for name in changed_beside(world, after, app, spoken):
+        lost = world.reach(app, name).inside - after.reach(find_app(after.snapshot, app.app_id) or app, name).inside
+        if lost:
+            notes.append(f"{name}, which it also holds, loses {len(lost)} mailboxes: {listing(after.addresses(lost))}")
+    return tuple(notes)
 
 
 def reach_change(world: World, after: World, app: App, name: str) -> PermissionReach:

@@ -44,7 +44,7 @@ from exoscope.planning.states import (
     shown,
     told,
 )
-from exoscope.planning.telling import reach_change
+from exoscope.planning.telling import changed_beside, reach_change
 from exoscope.planning.tokens import token_minutes
 from exoscope.planning.world import World
 from exoscope.powershell import fill
@@ -284,7 +284,8 @@ def _gates(app: App, planned: AppPlan, changes: Sequence[Change], ago: Sequence[
 
 
 def _app_plan(world: World, after: World, planned: AppPlan, draft: Draft) -> AppPlan:
-    permissions = {name: reach_change(world, after, draft.app, name) for name in _told_of(world, after, planned, draft)}
+    names = [*planned.permissions, *changed_beside(world, after, draft.app, tuple(planned.permissions))]
+    permissions = {name: reach_change(world, after, draft.app, name) for name in names}
     notes = list(draft.notes)
     for name, change in permissions.items():
         reach = after.reach(find_app(after.snapshot, draft.app.app_id) or draft.app, name)
@@ -308,16 +309,6 @@ def _app_plan(world: World, after: World, planned: AppPlan, draft: Draft) -> App
         tenant_wide=planned.tenant_wide,
         notes=tuple(dict.fromkeys(notes)),
     )
-
-
-def _told_of(world: World, after: World, planned: AppPlan, draft: Draft) -> list[str]:
-    """The plan's permissions, and whatever else the app holds whose reach the way back changes."""
-    later = find_app(after.snapshot, draft.app.app_id) or draft.app
-    names = list(planned.permissions)
-    for name in (*world.held(draft.app), *after.held(later)):
-        if name not in names and world.reach(draft.app, name) != after.reach(later, name):
-            names.append(name)
-    return names
 
 
 # -- what may not go ------------------------------------------------------------------------------------------------------

@@ -227,8 +227,10 @@ def _exchange_answers(
     tested = exchange.authorized(claim.permission, mailboxes) if by_rbac else {}
     if "access-policy" not in claim.mechanisms:
         return evaluated.answer, tested
+    known = catalog.permission(claim.permission)
+    resource = catalog.GRAPH if known is None else known.resource
     consented = any(
-        consent.resource.casefold() == catalog.GRAPH and catalog.lets_through(consent.permission, claim.permission)
+        consent.resource.casefold() == resource and catalog.lets_through(consent.permission, claim.permission)
         for consent in app.consents
     )
     left = exchange.policies_leave(mailboxes)

@@ -130,7 +130,16 @@ def test_all_refused_is_exit_4_the_same_json_and_no_file(run: Run, tmp_path: Pat
     assert [each["code"] for each in answer["refusals"]] == ["group-missing"]
     assert not (tmp_path / "plan.json").exists()
     done = run(*words, code=4)
-    assert "group-missing" in done.stdout and "No plan was written" in done.stderr
+    assert f"group-missing: {OMNISCOPE} (" in done.stdout and "No plan was written" in done.stderr
+
+
+@pytest.mark.parametrize("output", ["scope.yaml", "tenant.json"])
+def test_a_plan_never_overwrites_what_it_is_made_from(run: Run, tmp_path: Path, output: str) -> None:
+    small(tmp_path, {})
+    whole = (tmp_path / output).read_bytes()
+    done = run("plan", "scope.yaml", "--snapshot", "tenant.json", "-o", tmp_path / output, "--json", code=2)
+    assert "would overwrite" in json.loads(done.stdout)["error"]["message"]
+    assert (tmp_path / output).read_bytes() == whole
 
 
 def test_bad_input_is_exit_2_with_its_line(run: Run, tmp_path: Path) -> None:
@@ -141,6 +150,7 @@ def test_bad_input_is_exit_2_with_its_line(run: Run, tmp_path: Path) -> None:
     done = run("plan", "scope.yaml", "--snapshot", SAMPLE, "-o", "plan.json", "--json", code=2)
     assert json.loads(done.stdout)["error"]["code"] == "not-found"
     assert OMNISCOPE in json.loads(done.stdout)["error"]["message"]
+    assert "scope.yaml: line 3: " in json.loads(done.stdout)["error"]["message"]
     run("plan", "scope.yaml", "--snapshot", "none.json", "-o", "plan.json", code=2)
     run("show", "none.json", code=2)
 

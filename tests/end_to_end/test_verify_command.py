@@ -127,6 +127,12 @@ def test_from_violated_to_proven_and_what_the_auditor_gets(desk: Desk) -> None:
     assert ceo["remedy"].startswith("Invoke-MgGraphRequest -Method DELETE")
     assert consent in ceo["remedy"]
 
+    told = desk.run("verify", intent, code=1)
+    outside = [address for address, check in rows(before).items() if check["cause"] == "leftover-consent"]
+    assert f"leftover-consent, {len(outside)} mailbox(es)" in told
+    assert told.count(ceo["remedy"]) == 1, "the same command for many mailboxes is told once"
+    assert all(f"{address}" in told for address in outside)
+
     plan = desk.plan(intent)
     run = desk.run("apply", plan, "--yes", "--wait", "1m", "--json")
     page = desk.folder / "evidence.html"
@@ -311,8 +317,49 @@ def test_bad_input_is_exit_2(desk: Desk, words: tuple[str, ...], says: str) -> N
     assert says in desk.talk
 
 
+@pytest.mark.parametrize("page", ["plan.html", "plan.json"])
+def test_evidence_never_overwrites_the_plan(scoped: tuple[Desk, Path], page: str) -> None:
+    desk, plan = scoped
+    whole = plan.read_bytes()
+    for subject in (plan, desk.intent()):
+        desk.verify(subject, "--evidence", desk.folder / page, code=2)
+        assert plan.read_bytes() == whole
+
+
 def test_an_edited_plan_is_refused(scoped: tuple[Desk, Path]) -> None:
     desk, plan = scoped
     plan.write_text(plan.read_text(encoding="utf-8").replace("Mail.Read", "Mail.ReadWrite", 1), encoding="utf-8")
     desk.run("verify", plan, code=4)
     assert "edited" in desk.talk
+
+
+@pytest.mark.parametrize(("permission", "inside"), [("Mail.ReadWrite", 2), ("Mail.Read", 6)])
+def test_two_mechanisms_side_by_side_are_each_held_to_their_own(
+    desk_of: Callable[..., Desk], permission: str, inside: int
+) -> None:
+    """RBAC over one group, a policy over another: neither gate waits for the other's consent, and a GET that a narrower
+    permission explains is no evidence for the wider one."""
+    tenant = few(load_sample())
+    assert isinstance(tenant.apps, tuple)
+    bare = tuple(
+        replace(each, consents=(), requested=()) if each.display_name == OMNISCOPE else each for each in tenant.apps
+    )
+    desk = desk_of(replace(tenant, apps=bare))
+    scope = desk.intent()
+    scope.write_text(
+        f"""\
+version: 1
+apps:
+  - {{app: {OMNISCOPE}, permissions: [Mail.Read], mechanism: rbac, scope: {{group: {OMNISCOPE_GROUP}}}}}
+  - {{app: {OMNISCOPE}, permissions: [{permission}], mechanism: access-policy, scope: {{group: executives@contoso.com}}}}
+""",
+        encoding="utf-8",
+    )
+    plan = desk.plan(scope)
+    desk.run("apply", plan, "--yes", "--wait", "1m", "--json")
+    answer = desk.verify(plan, "--wait", "1m")
+    assert answer["verdict"] == "proven"
+    proof = answer["apps"][0]["permissions"][permission]
+    assert sum(check["expected"] == "allowed" for check in proof["checks"]) == inside
+    ada = rows(answer, permission)["ada@contoso.com"]
+    assert ada["graph"] == ("allowed" if permission == "Mail.Read" else "not-asked")

@@ -39,7 +39,9 @@ def store(profile: Path | None, state: Path | None) -> Store:
 
 def talk(event: Event) -> None:
     """Steps and waits are progress (a terminal only); what a reader must know is said in a pipe too."""
-    if event.kind in ("step", "wait", "evidence"):
+    if event.kind == "step" and event.step is None:
+        frame.passing(plain(event.text))  # one thing read or one mailbox asked: hundreds of them
+    elif event.kind in ("step", "wait", "evidence"):
         frame.progress(plain(event.text))
     elif event.kind == "step-back":
         frame.say(f"Quickest safe step back: {plain(event.text)}")
@@ -55,6 +57,7 @@ def need_somebody(given: bool, options: str) -> None:
 
 def ask(question: str) -> None:
     """Ask; no is a refusal (exit 4)."""
+    frame.clear()
     if not click.confirm(plain(question), default=False, err=True):
         raise Refused("not approved", code="not-approved")
 

@@ -6,9 +6,13 @@ with :func:`finish` when the exit code is not 0. Errors travel as :class:`~exosc
 
 from __future__ import annotations
 
+import errno
 import importlib
+import io
 import logging
+import os
 import re
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -208,8 +212,22 @@ class Duration(click.ParamType[float]):
 # -- talking -------------------------------------------------------------------------------------------------------
 
 
+class _Passing:
+    """How much of a terminal's last line is progress that the next line overwrites."""
+
+    width = 0
+
+
+def clear() -> None:
+    """Wipe progress that only passes, before anything else is printed."""
+    if _Passing.width:
+        click.echo(f"\r{' ' * _Passing.width}\r", err=True, nl=False)
+        _Passing.width = 0
+
+
 def say(text: str = "") -> None:
     """One line of talk, on stderr."""
+    clear()
     click.echo(text, err=True)
 
 
@@ -217,13 +235,28 @@ def answer(value: Any) -> None:
     """One JSON answer on stdout, as one line. ``value``: Structs, dicts, lists of them."""
     import msgspec
 
+    clear()
     click.echo(msgspec.json.encode(value).decode("utf-8"))
 
 
 def progress(text: str) -> None:
     """One line of progress: on a terminal only, so that pipes stay quiet."""
     if sys.stderr.isatty():
-        click.echo(f"  {text}", err=True)
+        say(f"  {text}")
+
+
+def passing(text: str) -> None:
+    """Progress in small steps (one mailbox of many): on a terminal only, each in the place of the one before."""
+    if not sys.stderr.isatty():
+        return
+    if any(type(handler) is logging.StreamHandler for handler in _logger().handlers):
+        # With -v other lines come between, which would run into this one.
+        say(f"  {text}")
+        return
+    clear()
+    shown = f"  {text}"[: shutil.get_terminal_size().columns - 1]
+    click.echo(shown, err=True, nl=False)
+    _Passing.width = len(shown)
 
 
 def interactive() -> bool:
@@ -241,6 +274,17 @@ def read_file(path: Path) -> bytes:
         ) from None
 
 
+def not_over(output: Path, *inputs: Path | None) -> None:
+    """Raises BadInput where ``output`` would overwrite a file that the command reads."""
+    for each in inputs:
+        try:
+            same = each is not None and output.samefile(each)
+        except OSError:
+            continue  # one of the two is not there
+        if same:
+            raise BadInput(f"{output} would overwrite {each}, which is read here", next="Name another file to write.")
+
+
 def finish(exit: Exit) -> NoReturn:
     """End the command with this exit code."""
     raise click.exceptions.Exit(int(exit))
@@ -251,14 +295,43 @@ def finish(exit: Exit) -> NoReturn:
 
 def run(program: click.Command, arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the program and end the process with the exit code that the outcome has."""
-    for stream in (sys.stdout, sys.stderr):
-        reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is not None:
-            # An answer is UTF-8 whatever the locale; a lone surrogate in talk must not end the program.
-            reconfigure(encoding="utf-8", errors="backslashreplace")
+    if type(sys.stdout) is io.TextIOWrapper:
+        sys.stdout = _Leaving(sys.stdout)
+    if type(sys.stderr) is io.TextIOWrapper:
+        sys.stderr = _Leaving(sys.stderr)
     words = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in (words[: words.index("--")] if "--" in words else words)
     sys.exit(_outcome(program, words, as_json=as_json))
+
+
+class _Leaving(io.TextIOWrapper):
+    """An output whose reader may leave early (``exoscope verify … | head``): the rest is dropped, the exit code stays what
+    the outcome is. UTF-8 whatever the locale; a lone surrogate in talk must not end the program."""
+
+    def __init__(self, stream: io.TextIOWrapper) -> None:
+        buffering = stream.line_buffering
+        super().__init__(stream.detach(), encoding="utf-8", errors="backslashreplace", line_buffering=buffering)
+
+    def write(self, text: str, /) -> int:
+        try:
+            return super().write(text)
+        except OSError as error:
+            self._left(error)
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except OSError as error:
+            self._left(error)
+
+    def _left(self, error: OSError) -> None:
+        # EINVAL is what Windows says of a pipe that nobody reads.
+        if error.errno not in (errno.EPIPE, errno.EINVAL):
+            raise error
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.fileno())
+        os.close(nowhere)
 
 
 def _outcome(program: click.Command, words: list[str], *, as_json: bool) -> int:
@@ -280,19 +353,18 @@ def _outcome(program: click.Command, words: list[str], *, as_json: bool) -> int:
     except (click.Abort, KeyboardInterrupt):
         say("Interrupted. Nothing was changed.")
         return int(Exit.INTERRUPTED)
-    except BrokenPipeError:
-        # Whoever read our answer has gone; there is nobody left to tell.
-        sys.stderr.close()
-        return int(Exit.DONE)
     except ExoscopeError as error:
         return report_error(error, as_json=as_json)
-    except Exception as error:  # noqa: BLE001 - the last catch: whatever it is becomes exit 6, never a traceback as an answer
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the last catch: whatever it is becomes exit 6, never a traceback
+        # SystemExit: click ends with 1, which here means violated, where a socket says EPIPE.
         _logger().debug("internal error", exc_info=True)
         message = f"internal error: {type(error).__name__}"
         if as_json:
             _json_error("internal-error", message, changed=False, next="Run again with -vv for the details.")
         say(f"Error: {message}. Nothing was changed. Run again with -vv for the details.")
         return int(Exit.UNKNOWN)
+    finally:
+        clear()
 
 
 def report_error(error: ExoscopeError, *, as_json: bool) -> int:

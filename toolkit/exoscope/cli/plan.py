@@ -9,7 +9,7 @@ import click
 
 from exoscope.cli import frame
 from exoscope.cli.planning import Waits, print_apps, print_plan, print_refusals, say_where, write_file
-from exoscope.outcome import Exit, Refused
+from exoscope.outcome import BadInput, Exit, Refused
 
 if TYPE_CHECKING:
     from exoscope.model import Intent, Snapshot
@@ -52,19 +52,24 @@ def command(
     from exoscope.planning import dump_plan, load_plan, plan_answer, plan_scope, refused_answer
     from exoscope.reach import Reach
 
+    place = _read_into(output)
+    for each in (output, *(() if snapshot else (place,))):
+        frame.not_over(each, intent, snapshot)
     wanted = load_intent(intent)
     waits = Waits(profile)
     del state  # a plan keeps no state; the option stands on every command that opens a session
     tenant = _snapshot(snapshot, wanted, output, profile)
     try:
         plan = plan_scope(tenant, wanted, accept_customization=accept_customization)
+    except BadInput as error:
+        raise type(error)(f"{intent}: {error.message}", code=error.code, next=error.next) from None
     except Refused as refused:
         if not refused.refusals:
             raise
         if as_json:
             frame.answer(refused_answer(refused.refusals))
         else:
-            print_refusals(refused.refusals)
+            print_refusals(refused.refusals, tenant)
         frame.say(f"{refused.message} No plan was written.")
         frame.finish(Exit.REFUSED)
     data = dump_plan(plan)
@@ -76,7 +81,7 @@ def command(
     else:
         print_plan(plan, file.hash, waits)
         print_apps(answer.apps)
-        print_refusals(plan.refusals)
+        print_refusals(plan.refusals, tenant)
     say_where(f"The plan is in {output}.")
     if plan.refusals:
         frame.finish(Exit.FINDINGS)
@@ -95,10 +100,15 @@ def _snapshot(given: Path | None, wanted: Intent, output: Path, profile: Path | 
     from exoscope.reading import Connection, read_snapshot, wanted_for
 
     with Connection(load_profile(profile, os.environ), SystemClock(), frame.say) as connection:
-        tenant = read_snapshot(connection, wanted=wanted_for(wanted), progress=frame.progress)
-    place = output.with_name(f"{output.stem}.snapshot.json")
+        tenant = read_snapshot(connection, wanted=wanted_for(wanted), progress=frame.passing)
+    place = _read_into(output)
     snapshots.save(tenant, place)
     say_where(f"The tenant was read into {place}.")
     for unread in tenant.unread:
         say_where(f"  not read: {unread.what}: {unread.why}")
     return tenant
+
+
+def _read_into(output: Path) -> Path:
+    """Where the tenant goes when ``plan`` reads it."""
+    return output.with_name(f"{output.stem}.snapshot.json")

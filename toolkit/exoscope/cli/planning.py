@@ -15,7 +15,7 @@ from exoscope.cli.printing import block, line, plain
 from exoscope.outcome import BadInput
 
 if TYPE_CHECKING:
-    from exoscope.model import Plan, Step, WaitKind
+    from exoscope.model import Plan, Snapshot, Step, WaitKind
     from exoscope.outcome import Refusal
     from exoscope.planning.answer import AppAnswer
 
@@ -102,9 +102,14 @@ def print_apps(apps: tuple[AppAnswer, ...], limit: int = 20) -> None:
             line(f"  note: {note}")
 
 
-def print_refusals(refusals: tuple[Refusal, ...]) -> None:
-    """Which apps are refused, and why."""
-    block("Refused", (f"{each.code}: {each.app or 'the intent'}: {each.message}" for each in refusals))
+def print_refusals(refusals: tuple[Refusal, ...], tenant: Snapshot | None = None) -> None:
+    """Which apps are refused, and why; by name too where the tenant is at hand."""
+    apps = () if tenant is None or not isinstance(tenant.apps, tuple) else tenant.apps
+    names = {app.app_id: f"{app.display_name} ({app.app_id})" for app in apps}
+    block(
+        "Refused",
+        (f"{each.code}: {names.get(each.app or '', each.app or 'the intent')}: {each.message}" for each in refusals),
+    )
 
 
 def write_file(path: Path, data: bytes) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import click
 
+from exoscope.cli import frame
 from exoscope.outcome import Finding
 
 
@@ -16,6 +17,7 @@ def plain(text: str) -> str:
 
 def line(text: str = "") -> None:
     """One line of an answer, on stdout."""
+    frame.clear()
     click.echo(plain(text))
 
 
@@ -23,6 +25,7 @@ def block(title: str, lines: Iterable[str]) -> None:
     """A titled, indented block; nothing where there are no lines."""
     listed = list(lines)
     if listed:
+        frame.clear()
         # One write: a tenant's mailboxes may be 200,000 lines.
         click.echo("\n".join(["", plain(title), *[f"  {plain(each)}" for each in listed]]))
 

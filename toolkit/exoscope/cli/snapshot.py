@@ -43,11 +43,12 @@ def command(output: Path, intent_file: Path | None, profile: Path | None, state:
     from exoscope.profile import load_profile
     from exoscope.reading import Connection, Wanted, read_snapshot, wanted_for
 
+    frame.not_over(output, intent_file)
     del state  # a snapshot keeps no state; the option stands on every command that opens a session
     used = load_profile(profile, os.environ)
     wanted = wanted_for(load_intent(intent_file)) if intent_file is not None else Wanted()
     with Connection(used, SystemClock(), frame.say) as connection:
-        read = read_snapshot(connection, wanted=wanted, progress=frame.progress)
+        read = read_snapshot(connection, wanted=wanted, progress=frame.passing)
     snapshot.save(read, output)
     counts = {
         name: len(value)

@@ -13,8 +13,10 @@ from exoscope.cli.printing import line, plain
 from exoscope.outcome import BadInput, verdict_exit
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from exoscope.checking import Subject, Verification
-    from exoscope.model import Proof
+    from exoscope.model import Check, Proof
 
 
 @frame.command("verify", short_help="Prove a plan or an intent with Exchange's answers and Graph calls as the app.")
@@ -91,7 +93,7 @@ def command(
 
     meant = _subject(subject)
     if evidence is not None:
-        _check_place(evidence)
+        _check_place(evidence, subject)
     loaded = load_profile(profile, os.environ)
     clock = SystemClock()
     store = Store(state_dir(state, os.environ, loaded))
@@ -110,7 +112,7 @@ def command(
             clock=clock,
             wait=wait or 0.0,
             say=lambda text: frame.say(plain(text)),
-            progress=lambda text: frame.progress(plain(text)),
+            progress=lambda text: frame.passing(plain(text)),
         )
     if evidence is not None:
         _write(done, evidence, counts=counts)
@@ -135,7 +137,18 @@ def _subject(path: Path) -> Subject:
     return load_intent(path)
 
 
-def _check_place(path: Path) -> None:
+def _check_place(path: Path, subject: Path) -> None:
+    if path.suffix.casefold() == ".json":
+        raise BadInput(f"{path} is the name of the page; its JSON goes beside it", next="Name FILE.html.")
+    beside = path.with_suffix(".json")
+    for each in (path, beside):
+        frame.not_over(each, subject)
+    if beside.exists() and b"exoscope/evidence@" not in frame.read_file(beside)[:200]:
+        # A plan named like the page (plan.html, plan.json) is what was approved; it must not be lost.
+        raise BadInput(
+            f"{beside}, where the page's JSON goes, is there already and is no evidence",
+            next="Give the page another name.",
+        )
     if not path.parent.is_dir():
         raise BadInput(
             f"{path.parent} is no folder, so {path.name} cannot be written", next="Name a folder that exists."
@@ -171,16 +184,7 @@ def _print(proof: Proof, limit: int = 20) -> None:
                 line(
                     f"    0 leaks in {seen.sampled} of {seen.of}: below {seen.upper_bound:.2%} at 95 % (seed {seen.seed})"
                 )
-            odd = [check for check in seen.checks if check.cause]
-            for check in odd[:limit]:
-                line(
-                    f"    {check.mailbox}: expected {check.expected}, predicted {check.predicted}, "
-                    f"Exchange {check.exchange}, Graph {check.graph}: {check.cause}"
-                )
-                if check.remedy:
-                    line(f"      {check.remedy}")
-            if len(odd) > limit:
-                line(f"    and {len(odd) - limit} more; --json has all")
+            _print_odd(seen.checks, limit)
     for moved in proof.moved[:limit]:
         line(f"  {moved.mailbox} {moved.change} the scope since the plan ({moved.permission})")
     if len(proof.moved) > limit:
@@ -190,6 +194,26 @@ def _print(proof: Proof, limit: int = 20) -> None:
         line(f"Come back at {proof.ready_at}.")
     if proof.old_tokens_until:
         line(f"Tokens issued before the removal may act until {proof.old_tokens_until}.")
+    if proof.verdict == "configured":
+        frame.say("Only configured, which --accept configured counts as success: no witness could show more.")
     line("Not covered:")
     for each in proof.not_covered:
         line(f"  {each}")
+
+
+def _print_odd(checks: Sequence[Check], limit: int) -> None:
+    """What is not as expected: once for all mailboxes of which the witnesses say the same, with the one command that mends it."""
+    alike: dict[tuple[str | None, ...], list[str]] = {}
+    for check in checks:
+        if check.cause:
+            told = (check.expected, check.predicted, check.exchange, check.graph, check.cause, check.remedy)
+            alike.setdefault(told, []).append(check.mailbox)
+    for (expected, predicted, exchange, graph, cause, remedy), mailboxes in alike.items():
+        more = f" and {len(mailboxes) - limit} more (--json has all)" if len(mailboxes) > limit else ""
+        line(
+            f"    {cause}, {len(mailboxes)} mailbox(es): expected {expected}, predicted {predicted}, "
+            f"Exchange {exchange}, Graph {graph}"
+        )
+        line(f"      {', '.join(mailboxes[:limit])}{more}")
+        if remedy:
+            line(f"      mend: {remedy}")

@@ -144,3 +144,14 @@ def test_who_joined_and_left_since_the_plan_is_moved(tenant: Snapshot) -> None:
     )
     moved = of_plan(plan.apps[0], Reach(replace(tenant, groups=groups))).moved
     assert {(one.mailbox, one.change) for one in moved} == {("ceo@contoso.com", "joined"), ("ada@contoso.com", "left")}
+
+
+def test_what_a_wider_intended_permission_lets_through_is_expected_too(tenant: Snapshot) -> None:
+    text = (
+        intent(f"group: {OMNISCOPE_GROUP}")
+        + intent("mailboxes: [ceo@contoso.com]", permissions="Mail.ReadWrite").split("apps:\n")[1]
+    )
+    one = claim(tenant, text)
+    expected = {each.permission: set(each.expected) for each in one.claims}
+    assert expected["Mail.ReadWrite"] == {"ceo@contoso.com"}
+    assert expected["Mail.Read"] == members(tenant, OMNISCOPE_GROUP) | {"ceo@contoso.com"}

@@ -266,6 +266,17 @@ def probe_for(permission_name: str) -> tuple[str, str] | None:
     return ("GET", _PROBES[family]) if family else None
 
 
+def least_probed(permission_name: str) -> str | None:
+    """The narrowest permission that lets the call of :func:`probe_for` through; None where there is no such call.
+
+    Listing ids of messages needs Mail.ReadBasic only, so that call answers for Mail.Read and Mail.ReadWrite too.
+    """
+    call = probe_for(permission_name)
+    if call is None:
+        return None
+    return max((name for name in _PROBED if probe_for(name) == call), key=lambda name: (len(implied_by(name)), name))
+
+
 # -- clouds -----------------------------------------------------------------------------------------------------------
 
 

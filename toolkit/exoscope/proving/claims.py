@@ -241,7 +241,7 @@ def _one(
     problems: list[str] = []
     near: set[str] = set()
     for entry, named, (sure, unknown, problem) in zip(entries, known, inside, strict=True):
-        if name not in {each.name for each in named}:
+        if not any(each.name == name or catalog.lets_through(each.name, name) for each in named):
             continue
         mechanisms.add(entry.mechanism)
         expected, doubtful = expected | sure, doubtful | unknown

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from msgspec.structs import replace
+
 from exoscope.clock import Clock
-from exoscope.model import Answer, App, AppPlan, Gate, Noun
+from exoscope.model import Answer, App, AppPlan, Gate, Mechanism, Noun
 from exoscope.outcome import Verdict, overall
 from exoscope.planning.states import listed
 from exoscope.proving.claims import AppClaim, of_plan
@@ -44,14 +46,14 @@ def gate_proof(
     options = options or Options()
     asked = set(gate.evidence)
     proofs: list[GateProof] = []
+    # What rests on a policy is consented in the last stage: until then each mechanism is asked about by itself.
+    by_rbac, by_policy = _only(planned, "rbac"), _only(planned, "access-policy")
     if "policy" in asked and "graph" not in asked:
-        proofs.append(_policies(sources, of_plan(planned, reach), planned, reach, options, progress))
+        proofs.append(_policies(sources, of_plan(by_policy, reach), planned, reach, options, progress))
     if "graph" in asked or "exchange" in asked:
         graph = "graph" in asked
         seen = reach if graph else _without_consents(reach, planned)
-        claimed = of_plan(planned, seen)
-        if not graph:
-            claimed = _only_rbac(claimed)
+        claimed = of_plan(planned if "policy" in asked else by_rbac, seen)
         proof = prove_app(
             sources,
             seen,
@@ -88,7 +90,6 @@ def gate_proof(
 
 def _without_consents(reach: Reach, planned: AppPlan) -> Reach:
     """The tenant as if the app held no consent: what its assignments alone give."""
-    from msgspec.structs import replace
 
     def bare(app: App) -> App:
         return replace(app, consents=()) if app.app_id.casefold() == planned.app_id.casefold() else app
@@ -96,10 +97,8 @@ def _without_consents(reach: Reach, planned: AppPlan) -> Reach:
     return reach.with_(apps=tuple(bare(app) for app in listed(reach.snapshot, "apps")))
 
 
-def _only_rbac(claimed: AppClaim) -> AppClaim:
-    from msgspec.structs import replace
-
-    return replace(claimed, claims=tuple(claim for claim in claimed.claims if "rbac" in claim.mechanisms))
+def _only(planned: AppPlan, mechanism: Mechanism) -> AppPlan:
+    return replace(planned, entries=tuple(entry for entry in planned.entries if entry.mechanism == mechanism))
 
 
 def _policies(

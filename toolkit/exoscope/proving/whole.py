@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
+from msgspec.structs import replace
+
 from exoscope import catalog
 from exoscope.clock import Clock, iso
 from exoscope.model import Answer, App, AppProof, Check, Noun, PermissionProof, Proof
@@ -173,9 +175,13 @@ def _prove_one(
         graph_unasked=why_not,
         carried=roles,
         settled_at=history.settled_at,
-        rbac="rbac" in claim.mechanisms,
+        # where a policy entry intends the consent, the token is meant to carry the role
+        rbac="access-policy" not in claim.mechanisms,
     )
     allowed, unknown = reach.sets(app, name)
+    # A GET cannot tell ReadWrite from Read: where a narrower permission of the app explains the answer, it says nothing.
+    least = catalog.least_probed(name)
+    explained = reach.sets(app, least)[0] - allowed if least is not None else reach.addresses(())
     rows: list[tuple[Expected, Witnessed]] = []
     checks: list[Check] = []
     whole = len(reach.mailboxes) == len(chosen.graph) or len(reach.mailboxes) <= len(chosen.test) + len(chosen.graph)
@@ -186,6 +192,8 @@ def _prove_one(
         if address in claim.doubtful:
             predicted = "unknown"
         by_graph = seen_by_graph.get(address)
+        if by_graph is not None and by_graph.answer == "allowed" and predicted == "denied" and address in explained:
+            by_graph = replace(by_graph, answer="not-asked", status=f"{by_graph.status} (by {least})")
         seen = Witnessed(
             predicted=predicted,
             scope=scopes(address),

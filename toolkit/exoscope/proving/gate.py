@@ -41,8 +41,13 @@ def gate_proof(
     clock: Clock,
     progress: Progress,
     options: Options | None = None,
+    *,
+    last: bool = True,
 ) -> GateProof:
-    """Ask the witnesses of one app's gate. ``reach`` is over a snapshot read just now. Raises the ServiceError family."""
+    """Ask the witnesses of one app's gate. ``reach`` is over a snapshot read just now. Raises the ServiceError family.
+
+    ``last``: no later gate of the plan asks about this app, so whatever else it reaches must be as the plan says by now.
+    """
     options = options or Options()
     asked = set(gate.evidence)
     proofs: list[GateProof] = []
@@ -54,6 +59,7 @@ def gate_proof(
         graph = "graph" in asked
         seen = reach if graph else _without_consents(reach, planned)
         claimed = of_plan(planned if "policy" in asked else by_rbac, seen)
+        claimed = replace(claimed, not_scoped_because=_unplanned(planned, seen, last=last))
         proof = prove_app(
             sources,
             seen,
@@ -63,7 +69,6 @@ def gate_proof(
             clock,
             progress,
             graph=graph,
-            unscoped_is_planned=not planned.scoped,
         )
         proofs += [
             GateProof(
@@ -86,6 +91,13 @@ def gate_proof(
         next((each.code for each in worst if each.code), None) if verdict is Verdict.VIOLATED else None,
         next((each.ready_at for each in worst if each.ready_at), None),
     )
+
+
+def _unplanned(planned: AppPlan, seen: Reach, *, last: bool) -> tuple[str, ...]:
+    """Why the app may not be called scoped, beyond what the plan says of it. Before its last gate a later stage may take a
+    reason away; none takes away that the app can widen itself."""
+    codes = of_plan(planned, seen).not_scoped_because
+    return tuple(code for code in codes if code not in planned.not_scoped_because and (last or code == "self-widening"))
 
 
 def _without_consents(reach: Reach, planned: AppPlan) -> Reach:

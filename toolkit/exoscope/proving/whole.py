@@ -127,12 +127,10 @@ def prove_app(
     progress: Progress,
     *,
     graph: bool = True,
-    unscoped_is_planned: bool = False,
 ) -> AppProof:
-    """One app. ``graph`` False: this is a gate at which Graph cannot speak yet. ``unscoped_is_planned``: the plan said so, and
-    that alone does not fail the gate."""
+    """One app. ``graph`` False: this is a gate at which Graph cannot speak yet."""
     exchange = Exchange(sources.exchange, reach, claimed.app, progress)
-    scoped = True if unscoped_is_planned else claimed.scoped
+    scoped = claimed.scoped
     proofs = {
         claim.permission: _prove_one(
             sources, reach, claimed, claim, exchange, options, history, clock, progress, graph, scoped

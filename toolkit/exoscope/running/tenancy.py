@@ -20,6 +20,7 @@ from exoscope.reading.wanted import asked_by
 from exoscope.running.desk import Desk, Opened
 from exoscope.running.filling import Filled
 from exoscope.running.ports import Event, Evidence, Progress, Survey
+from exoscope.running.state import gate_of
 from exoscope.running.store import Store
 from exoscope.running.survey import compare
 
@@ -83,6 +84,7 @@ class LiveTenancy:
             ),
             self._connection.clock,
             self._say,
+            last=stage.id == [each.id for each in plan.stages if gate_of(each, app.app_id) is not None][-1],
         )
         return Evidence(proof.verdict, proof.why, proof.summary, proof.code, proof.ready_at)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 
@@ -20,37 +20,51 @@ SAY_A_CODE = {"Denied", "Refusal", "AppStops", "Cause", "Finding", "_finding", "
 """Calls whose first argument is a code."""
 
 
-def strings(node: ast.expr | None) -> Iterator[str]:
-    """The texts that an expression may be: a literal, or either side of a choice."""
+def strings(node: ast.expr | None, named: Mapping[str, str]) -> Iterator[str]:
+    """The texts that an expression may be: a literal, a constant of the file, or either side of a choice."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         yield node.value
+    elif isinstance(node, ast.Name) and node.id in named:
+        yield named[node.id]
     elif isinstance(node, ast.IfExp):
-        yield from strings(node.body)
-        yield from strings(node.orelse)
+        yield from strings(node.body, named)
+        yield from strings(node.orelse, named)
+
+
+def constants(tree: ast.Module) -> dict[str, str]:
+    """The file's own constants that are texts."""
+    return {
+        target.id: node.value.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
 
 
 def codes_in(tree: ast.Module) -> Iterator[str]:
     """Every literal that stands where a code is given: arguments, attributes and constants."""
+    named = constants(tree)
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
             if name in SAY_A_CODE and node.args:
-                yield from strings(node.args[0])
+                yield from strings(node.args[0], named)
             if name == "nobody_knows":
-                yield from strings(node.args[1])
+                yield from strings(node.args[1], named)
             if name == "GateProof":
                 for extra in node.args[3:]:
-                    yield from strings(extra)
+                    yield from strings(extra, named)
             for keyword in node.keywords:
                 if keyword.arg == "code":
-                    yield from strings(keyword.value)
+                    yield from strings(keyword.value, named)
         elif isinstance(node, ast.Assign) and any(
             isinstance(target, ast.Name) and target.id in ("code", "EVIDENCE_UNKNOWN", "UNDONE", "INTERRUPTED")
             for target in node.targets
         ):
-            yield from strings(node.value)
+            yield from strings(node.value, named)
         elif isinstance(node, ast.BoolOp) and "code" in ast.dump(node.values[0]):
-            yield from strings(node.values[-1])
+            yield from strings(node.values[-1], named)
 
 
 def collected() -> dict[str, set[str]]:

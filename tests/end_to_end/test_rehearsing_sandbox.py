@@ -73,7 +73,17 @@ def sign_in(ready: dict[str, Any], app_id: str) -> requests.Response:
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
 def test_it_serves_until_told_to_stop(ending: signal.Signals, tmp_path: Path) -> None:
     with sandbox(TMPDIR=str(tmp_path)) as (process, ready):
-        assert set(ready) == {"wsman", "admin_api", "graph", "authority", "ca", "profile", "decisions", "secrets"}
+        assert set(ready) == {
+            "wsman",
+            "admin_api",
+            "graph",
+            "authority",
+            "ca",
+            "module",
+            "profile",
+            "decisions",
+            "secrets",
+        }
         assert urlsplit(ready["wsman"]).path == "/wsman"
         assert urlsplit(ready["graph"]).path == "/v1.0"
         profile = load_profile(Path(ready["profile"]), {})
@@ -201,3 +211,38 @@ def test_bad_options_end_with_2(tmp_path: Path, options: tuple[str, str], told: 
     ended = run(options[0], options[1].replace("{tmp}", str(tmp_path)))
     assert (ended.returncode, ended.stdout) == (2, "")
     assert told in ended.stderr
+
+
+def test_the_module_of_a_running_sandbox(tmp_path: Path) -> None:
+    def module(*options: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "exoscope", "sandbox", "module", *options],
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=60,
+            check=False,
+        )
+
+    with sandbox("--dir", str(tmp_path / "box")) as (_, ready):
+        done = module(str(tmp_path / "modules"), "--profile", ready["profile"], "--json")
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout) == {"module": str(tmp_path / "modules")}
+        name = "ExchangeOnlineManagement/ExchangeOnlineManagement.psm1"
+        written = (tmp_path / "modules" / name).read_text(encoding="utf-8-sig")
+        assert written == (Path(ready["module"]) / name).read_text(encoding="utf-8-sig")
+        assert ready["admin_api"].startswith(written.partition("Origin = '")[2].partition("'")[0])
+        for secret in ready["secrets"].values():
+            assert Path(secret).read_text() not in written
+    elsewhere = tmp_path / "exoscope.toml"
+    elsewhere.write_text('tenant = "contoso.onmicrosoft.com"\n', encoding="utf-8")
+    refused = module(str(tmp_path / "other"), "--profile", str(elsewhere))
+    assert refused.returncode == 2
+    assert "is no sandbox's profile" in refused.stderr
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_powershell_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    done = run("--pwsh", str(tmp_path / "pwsh"))
+    assert done.returncode == 2
+    assert "no program that can be run" in done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -59,6 +60,12 @@ command = frame.Group(
     metavar="DIR",
     help="Where profile, CA, secrets, decisions and state lie; else a temporary folder, removed at the end.",
 )
+@click.option(
+    "--pwsh",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="PATH",
+    help="A PowerShell to stand behind the gateway: each shell is one of its processes.",
+)
 def serve(
     snapshot: Path | None,
     port: int,
@@ -66,6 +73,7 @@ def serve(
     token_lifetime: float,
     throttle: float | None,
     directory: Path | None,
+    pwsh: Path | None,
 ) -> None:
     """Serve the twin of a tenant on 127.0.0.1 until Ctrl-C or SIGTERM.
 
@@ -82,4 +90,24 @@ def serve(
         token_lifetime=token_lifetime,
         throttle=throttle,
         directory=directory,
+        pwsh=pwsh,
     )
+
+
+@command.command("module", short_help="Write a PowerShell module that is the twin's Exchange.")
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path), metavar="DIR")
+@frame.profile_option
+@frame.json_option
+def module(folder: Path, profile: Path | None, as_json: bool) -> None:
+    """Write the module ExchangeOnlineManagement of a running sandbox into DIR.
+
+    Its cmdlets have the names and parameters of Exchange's own and act on the twin: put DIR first in PSModulePath and try
+    any script. The profile is the sandbox's (exoscope sandbox serve prints it).
+    """
+    from exoscope.profile import load_profile
+    from exoscope.rehearsing import sandbox
+
+    written = sandbox.module(folder.resolve(), load_profile(profile, os.environ))
+    if as_json:
+        frame.answer({"module": str(written.parent)})
+    frame.say(f"{written}: set PSModulePath to {written.parent} and load ExchangeOnlineManagement")

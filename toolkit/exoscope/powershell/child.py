@@ -83,8 +83,8 @@ def find_program(path: Path | None = None, environ: Mapping[str, str] = os.envir
     if named:
         found = shutil.which(named)
         if found is None:
-            told = "[transport] path" if path is not None else VARIABLE
-            raise BadInput(f"{told} names {named}, which is no program that can be run", code="no-pwsh")
+            told = named if path is not None else f"{VARIABLE} names {named}, which"
+            raise BadInput(f"{told} is no program that can be run", code="no-pwsh")
         return found
     for name in ("pwsh", "powershell.exe") if sys.platform == "win32" else ("pwsh",):
         found = shutil.which(name, path=environ.get("PATH"))

@@ -13,6 +13,10 @@ from typing import Any
 
 from exoscope import snapshot as snapshots
 from exoscope.model import Snapshot
+from exoscope.outcome import BadInput
+from exoscope.powershell.child import find_program
+from exoscope.profile import Profile
+from exoscope.profile.load import is_loopback
 
 
 def sample_tenant() -> Snapshot:
@@ -30,14 +34,17 @@ def run(
     token_lifetime: float = 6.0,
     throttle: float | None = None,
     directory: Path | None = None,
+    pwsh: Path | None = None,
 ) -> None:
     """Serve a snapshot's twin (the sample tenant's without one) until SIGINT or SIGTERM; ``ready`` is told where it is.
 
-    Call it from the main thread: it takes the signals. Raises BadInput for a snapshot, folder or port that cannot be used.
+    ``pwsh``: a real PowerShell for each shell of the gateway. Call it from the main thread: it takes the signals. Raises
+    BadInput for a snapshot, folder, port or PowerShell that cannot be used.
     """
     from exoscope.twin.server import serve
 
     tenant = sample_tenant() if snapshot is None else snapshots.load(snapshot)
+    program = find_program(pwsh) if pwsh is not None else None
     with (
         _stop_signals() as stopped,
         serve(
@@ -47,12 +54,31 @@ def run(
             token_lifetime=token_lifetime,
             throttle=throttle,
             directory=directory,
+            pwsh=program,
         ) as twin,
     ):
         ready(twin.ready)
         # in steps: on Windows a wait without an end does not see Ctrl-C
         while not stopped.wait(0.5):
             pass
+
+
+def module(folder: Path, profile: Profile) -> Path:
+    """Write the sandbox's ExchangeOnlineManagement module for the twin that a profile leads to; the module's own folder.
+
+    Raises BadInput when the profile leads anywhere but to a sandbox on this machine, or the folder cannot be used.
+    """
+    from exoscope.twin.module import Place, write_module
+
+    ends = profile.endpoints
+    if not is_loopback(ends.exchange) or not is_loopback(ends.authority) or ends.ca is None:
+        raise BadInput(
+            f"{profile.path} is no sandbox's profile: it leads to {ends.exchange}",
+            next="Name the profile that exoscope sandbox serve prints.",
+        )
+    return write_module(
+        folder, Place(origin=ends.exchange, tenant=profile.tenant, domain=profile.organization, ca=ends.ca.resolve())
+    )
 
 
 @contextlib.contextmanager

@@ -20,7 +20,17 @@ from exoscope.outcome import BadInput, Refused
 from exoscope.system import lock, make_private_dir
 
 LOCK = ".exoscope-sandbox"  # also the mark by which a folder is known as a sandbox's
-OURS = ("ca.pem", "decisions.jsonl", "exoscope.toml", "gateway.pem", "operator.pem", "secrets", "server.pem", "state")
+OURS = (
+    "ca.pem",
+    "decisions.jsonl",
+    "exoscope.toml",
+    "gateway.pem",
+    "modules",
+    "operator.pem",
+    "secrets",
+    "server.pem",
+    "state",
+)
 _SAFE = re.compile(r"[0-9A-Za-z-]{1,64}")
 
 
@@ -31,6 +41,7 @@ class Folder:
         self.path = path
         self.state = make_private_dir(path / "state")
         self.secrets = make_private_dir(path / "secrets")
+        self.modules = make_private_dir(path / "modules")
         for old in self.secrets.iterdir():
             old.unlink()
         self.decisions = self.write("decisions.jsonl", b"")

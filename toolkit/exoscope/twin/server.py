@@ -23,6 +23,8 @@ from exoscope.twin.faults import Faults
 from exoscope.twin.folder import Folder, folder, toml
 from exoscope.twin.graph.faults import GraphFaults
 from exoscope.twin.graph.service import VERSION, Graph
+from exoscope.twin.module import Place, write_module
+from exoscope.twin.passthrough import ChildPool
 from exoscope.twin.tenant import TwinTenant
 from exoscope.twin.tokens import Principal, TokenRefused, Tokens
 from exoscope.twin.web import App, WebServer
@@ -35,7 +37,8 @@ PROFILE = "exoscope.toml"
 
 class Ready(msgspec.Struct, frozen=True):
     """The line ``sandbox serve`` prints. ``wsman`` with path, ``admin_api`` with version and tenant, ``graph`` with version,
-    ``authority`` with tenant; the rest are files: ``secrets`` by app id. (``Twin.ready`` is this as a dict.)
+    ``authority`` with tenant; the rest are files (``secrets`` by app id), and ``module`` the folder that
+    the PowerShell module lies in. (``Twin.ready`` is this as a dict.)
     """
 
     wsman: str
@@ -43,6 +46,7 @@ class Ready(msgspec.Struct, frozen=True):
     graph: str
     authority: str
     ca: str
+    module: str
     profile: str
     decisions: str
     secrets: dict[str, str]
@@ -112,12 +116,14 @@ def serve(
     directory: Path | None = None,
     port: int = 0,
     clock: Clock | None = None,
+    pwsh: str | None = None,
 ) -> Iterator[Twin]:
     """Serve a snapshot until the ``with`` block ends.
 
     ``propagation`` and ``token_lifetime`` in seconds; ``throttle``: Graph requests a second each app may make. ``port`` 0: each
     service has a free port of its own (an origin of its own: tokens can be seen never to leave theirs); another: all three are
-    served on it. ``directory``: see :func:`~exoscope.twin.folder.folder`. Raises BadInput when the folder or port is taken.
+    served on it. ``directory``: see :func:`~exoscope.twin.folder.folder`. ``pwsh``: a PowerShell that stands behind the gateway,
+    one process a shell, with the sandbox's module. Raises BadInput when the folder or port is taken.
     """
     with folder(directory) as place:
         tenant = TwinTenant(snapshot, clock or SystemClock(), propagation=propagation, decisions=place.decisions)
@@ -132,6 +138,7 @@ def serve(
                 credentials={GATEWAY_USER: password},
                 certificates=(place.gateway_certificate,),
                 faults=faults,
+                open_pool=(lambda lost: ChildPool(pwsh, place.modules, lost)) if pwsh is not None else None,
             )
             admin_api = AdminApi(tenant, tokens, faults=faults)
             twin = Twin(place, tenant, entra, Graph(tenant, tokens, rate=throttle), wsman, admin_api, password)
@@ -257,12 +264,17 @@ def _settle(twin: Twin, servers: tuple[WebServer, WebServer, WebServer], *, toke
         "apps": {app_id: {"secret": _reference(place, path)} for app_id, path in files.items() if _is_guid(app_id)},
     }
     written = place.write(PROFILE, ("# Written by exoscope sandbox serve.\n" + toml(profile)).encode())
+    write_module(
+        place.modules,
+        Place(origin=exchange, tenant=twin.tenant.state.tenant.id, domain=twin.tenant.state.tenant.domain, ca=place.ca),
+    )
     ready = Ready(
         wsman=exchange + WSMAN,
         admin_api=f"{exchange}{PREFIX}/beta/{twin.tenant.state.tenant.id}",
         graph=graph + VERSION,
         authority=f"{authority}/{twin.tenant.state.tenant.id}",
         ca=str(place.ca),
+        module=str(place.modules),
         profile=str(written),
         decisions=str(place.decisions),
         secrets={app_id: str(path) for app_id, path in files.items()},

@@ -20,6 +20,7 @@ from xml.sax.saxutils import escape
 
 from exoscope.twin.exchange.session import Session, Validate
 from exoscope.twin.faults import Faults
+from exoscope.twin.passthrough import ChildPool
 from exoscope.twin.psrp import Gone, Pool
 from exoscope.twin.tenant import TwinTenant
 from exoscope.twin.web import CLIENT_CERTIFICATE, cut_off
@@ -48,6 +49,7 @@ _LIMIT = 64 * 1024 * 1024
 _log = logging.getLogger("exoscope.twin.wsman")
 
 Start = Callable[..., Any]
+ShellPool = Pool | ChildPool
 
 
 class _Fault(Exception):
@@ -85,7 +87,8 @@ class Wsman:
     """The WSGI application. ``credentials``: user name to password for Basic; ``certificates``: DER of client certificates let in.
 
     ``validate`` reads an Exchange token (see :class:`~exoscope.twin.exchange.session.Validate`); ``read_only`` says of an app
-    id that its operator may only read.
+    id that its operator may only read. ``open_pool`` makes the pool of a new shell, given what to call when it is lost
+    (:class:`~exoscope.twin.passthrough.ChildPool`); without it the twin answers itself.
     """
 
     def __init__(
@@ -97,15 +100,17 @@ class Wsman:
         certificates: Iterable[bytes] = (),
         faults: Faults | None = None,
         read_only: Callable[[str], bool] | None = None,
+        open_pool: Callable[[Callable[[], None]], ShellPool] | None = None,
     ) -> None:
         self.tenant = tenant
         self.faults = faults or Faults()
+        self._open_pool = open_pool
         self._validate = validate
         self._read_only = read_only
         self._credentials = dict(credentials or {})
         self._certificates = tuple(certificates)
         self._lock = threading.Lock()
-        self._pools: dict[str, Pool] = {}
+        self._pools: dict[str, ShellPool] = {}
 
     def __repr__(self) -> str:
         return f"<Wsman shells={len(self._pools)}>"
@@ -191,8 +196,7 @@ class Wsman:
         if found is None or not found.text:
             raise _Fault(_INTERNAL, "a shell without creationXml")
         shell_id = str(uuid.uuid4()).upper()
-        session = Session(self.tenant, self._validate, self.faults, self._read_only)
-        pool = Pool(session, lambda: self._forget(shell_id, dropped=True))
+        pool = self._new_pool(lambda: self._forget(shell_id, dropped=True))
         pool.feed(base64.b64decode(found.text))
         with self._lock:
             self._pools[shell_id] = pool
@@ -201,6 +205,11 @@ class Wsman:
             f'<w:SelectorSet><w:Selector Name="ShellId">{shell_id}</w:Selector></w:SelectorSet></a:ReferenceParameters>'
             f"</x:ResourceCreated>{_shell(shell_id)}"
         )
+
+    def _new_pool(self, lost: Callable[[], None]) -> ShellPool:
+        if self._open_pool is not None:
+            return self._open_pool(lost)
+        return Pool(Session(self.tenant, self._validate, self.faults, self._read_only), lost)
 
     def _command(self, request: _Request) -> str:
         pool = self._pool(request)
@@ -268,7 +277,7 @@ class Wsman:
 
     # --- shells ----------------------------------------------------------------------------------------------
 
-    def _pool(self, request: _Request) -> Pool:
+    def _pool(self, request: _Request) -> ShellPool:
         with self._lock:
             pool = self._pools.get(request.shell_id)
         if pool is None:

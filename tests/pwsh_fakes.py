@@ -49,11 +49,11 @@ class FakePwsh:
     acknowledged), ``deaf`` (signals do nothing), ``refuse`` (the pool does not open), ``babble`` (no PSRP).
     """
 
-    def __init__(self, folder: Path, twin: Twin) -> None:
+    def __init__(self, folder: Path, twin: Twin | None = None) -> None:
         self.mood = "well"
         self.pids: list[int] = []
         self.arguments: list[str] = []
-        self._twin = twin
+        self.twin = twin
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.path = folder / "pwsh"
         self.path.write_text(
@@ -88,7 +88,8 @@ class FakePwsh:
         def lost() -> None:
             link.shutdown(socket.SHUT_RDWR)
 
-        twin = self._twin
+        twin = self.twin
+        assert twin is not None
         pool = Pool(Session(twin.tenant, twin.wsman._validate, twin.faults), lost)
         try:
             if self.mood == "babble":

@@ -12,7 +12,16 @@ import yaml
 
 from exoscope.model import Secret
 from exoscope.outcome import BadInput
-from exoscope.profile import LocalPwsh, SecretRef, find_profile, load_profile, loads_profile, resolve, state_dir
+from exoscope.profile import (
+    AdminApiRoad,
+    LocalPwsh,
+    SecretRef,
+    find_profile,
+    load_profile,
+    loads_profile,
+    resolve,
+    state_dir,
+)
 
 BASE = """\
 tenant = "contoso.onmicrosoft.com"
@@ -253,3 +262,10 @@ def test_a_pwsh_on_this_machine_may_be_named() -> None:
     assert unnamed.transport == LocalPwsh(kind="pwsh")
     named = loads(BASE.replace(gateway, '[transport]\nkind = "pwsh"\npath = "tools/pwsh"\n'))
     assert named.transport == LocalPwsh(kind="pwsh", path=Path("here").resolve() / "tools" / "pwsh")
+
+
+def test_the_admin_api_needs_a_kind_and_takes_nothing_else() -> None:
+    gateway = BASE[BASE.index("[transport]") : BASE.index("[operator]")]
+    assert loads(BASE.replace(gateway, '[transport]\nkind = "admin-api"\n')).transport == AdminApiRoad(kind="admin-api")
+    with pytest.raises(BadInput, match=r"transport\.url is not a key"):
+        loads(BASE.replace('kind = "gateway"', 'kind = "admin-api"'))

@@ -26,7 +26,7 @@ from exoscope.outcome import (
     WrongTenant,
 )
 from exoscope.powershell.child import find_program
-from exoscope.profile import LocalPwsh, Profile, Transport, resolve
+from exoscope.profile import AdminApiRoad, LocalPwsh, Profile, Transport, resolve
 
 log = logging.getLogger("exoscope.exchange")
 
@@ -83,9 +83,13 @@ def connect(
     Raises BadInput when the profile has no [transport]; SignInFailed, WrongTenant, Transient, Deadline, AccessDenied.
     """
     transport = profile.transport
+    if isinstance(transport, AdminApiRoad) and open_pool is None:
+        from exoscope.exchange.adminapi import open_session  # requests is slow to load
+
+        return open_session(profile, tokens, clock=clock)
     road = "pwsh" if isinstance(transport, LocalPwsh) else "gateway"
     if open_pool is None:
-        if transport is None:
+        if transport is None or isinstance(transport, AdminApiRoad):
             raise BadInput(f"{profile.path} has no [transport]: there is no road to Exchange")
         open_pool = _local(transport) if isinstance(transport, LocalPwsh) else _gateway(transport)
     session = _Session(profile, tokens, clock, open_pool, road)

@@ -31,7 +31,7 @@ class ExchangeSession(Protocol):
 
     @property
     def road(self) -> str:
-        """How it reaches Exchange (``gateway``, ``pwsh``)."""
+        """How it reaches Exchange (``gateway``, ``pwsh``, ``admin-api``)."""
         ...
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from exoscope.profile.load import find_profile, load_profile, loads_profile, state_dir
 from exoscope.profile.nouns import (
+    AdminApiRoad,
     AppCredential,
     Endpoints,
     LocalPwsh,
@@ -16,6 +17,7 @@ from exoscope.profile.nouns import (
 from exoscope.profile.references import resolve
 
 __all__ = [
+    "AdminApiRoad",
     "AppCredential",
     "Endpoints",
     "LocalPwsh",

@@ -17,6 +17,7 @@ from exoscope.catalog import cloud as cloud_endpoints
 from exoscope.model.tenant import Cloud
 from exoscope.outcome import BadInput
 from exoscope.profile.nouns import (
+    AdminApiRoad,
     AppCredential,
     Auth,
     Endpoints,
@@ -232,12 +233,14 @@ class _Reader:
         table.done()
         return result
 
-    def _transport(self, table: _Table) -> Transport | LocalPwsh:
+    def _transport(self, table: _Table) -> Transport | LocalPwsh | AdminApiRoad:
         kind = table.need("kind")
         if kind == "pwsh":
             return LocalPwsh(kind="pwsh", path=table.path("path"))
+        if kind == "admin-api":
+            return AdminApiRoad(kind="admin-api")
         if kind != "gateway":
-            table.fail("kind", 'must be "gateway" or "pwsh"')
+            table.fail("kind", 'must be "gateway", "pwsh" or "admin-api"')
         return self._gateway(table)
 
     def _gateway(self, table: _Table) -> Transport:

@@ -69,6 +69,12 @@ class LocalPwsh(Noun, frozen=True):
     path: Path | None = None
 
 
+class AdminApiRoad(Noun, frozen=True):
+    """The REST road of Exchange's own module: no PowerShell, nothing to install. Microsoft does not document it."""
+
+    kind: Literal["admin-api"]
+
+
 class Operator(Noun, frozen=True):
     """Who exoscope acts as. Exactly one way of signing in is set. ``client_id`` is None only for a system-assigned identity."""
 
@@ -107,7 +113,7 @@ class Profile(Noun, frozen=True):
     cloud: Cloud
     cloud_endpoints: CloudEndpoints
     endpoints: Endpoints
-    transport: Transport | LocalPwsh | None = None
+    transport: Transport | LocalPwsh | AdminApiRoad | None = None
     operator: Operator | None = None
     apps: dict[str, AppCredential] = field(default_factory=dict)
     waits: Waits = Waits()

@@ -1,0 +1,348 @@
+"""A session with Exchange Online over its admin API: the REST road of Exchange's own module, without any PowerShell.
+
+Microsoft does not document this road and may change it without notice. What is relied on is what public clients of it show
+(CIPP-API, ExoHelper, azapptoolkit, ScubaGear). The same script text as on every road is read by the guard, and what it reads
+is sent: a cmdlet and its parameters as data, never text that anything would parse.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from exoscope import powershell
+from exoscope.clock import Clock
+from exoscope.exchange.adminapi_errors import REFUSED, SIGN_IN
+from exoscope.exchange.adminapi_http import AdminApi, Page
+from exoscope.exchange.connect import MARGIN, TokenSource, column
+from exoscope.exchange.repeating import PASSING, is_read, repeated
+from exoscope.exchange.selecting import Selection, limit, select, selections
+from exoscope.exchange.session import DEADLINE, Result, Row
+from exoscope.model import Noun
+from exoscope.outcome import (
+    AccessDenied,
+    BadInput,
+    Deadline,
+    LostSession,
+    ServiceError,
+    SignInFailed,
+    Throttled,
+    Transient,
+    WrongTenant,
+)
+from exoscope.powershell import Operation, Pipeline
+from exoscope.profile import Profile
+
+log = logging.getLogger("exoscope.exchange")
+
+Answer = TypeVar("Answer")
+
+ROAD = "admin-api"
+OPEN_DEADLINE = 120.0
+PAGE = 1000  # rows; the service gives no more at once
+BATCH_LIMIT = 10  # requests in one batch
+
+_GUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+# Cmdlets of the module: they are about its connections, which this road has none of.
+_MODULE = frozenset({"Connect-ExchangeOnline", "Disconnect-ExchangeOnline", "Get-ConnectionInformation"})
+_LASTING = frozenset({"foreign-origin", "unexpected-answer", "untrusted-endpoint"})  # asked again they are the same
+# An error is an error here whatever was asked for, and warnings are always told.
+_SAME_ANYWAY = {"ErrorAction": ("stop", "continue"), "WarningAction": ("continue",)}
+_BY_ID = "Compare tenant, organization and operator in the profile."
+
+
+class _Call(Noun, frozen=True):
+    """A pipeline made ready: what is sent, and what is chosen of its answer here."""
+
+    cmdlet: str
+    body: dict[str, object]
+    chain: tuple[Selection, ...]
+
+
+def open_session(profile: Profile, tokens: TokenSource, *, clock: Clock) -> AdminApiSession:
+    """A session in the profile's tenant, proven. Raises SignInFailed, WrongTenant, AccessDenied, Throttled, Transient."""
+    session = AdminApiSession(profile, tokens, clock)
+    session.open()
+    return session
+
+
+class AdminApiSession:
+    """An :class:`~exoscope.exchange.session.ExchangeSession`, and reads ten at a time (:meth:`run_each`)."""
+
+    def __init__(self, profile: Profile, tokens: TokenSource, clock: Clock) -> None:
+        self._profile, self._tokens, self._clock = profile, tokens, clock
+        self._api: AdminApi | None = None
+        self._renew_at: datetime | None = None
+        self._proven = ""
+
+    @property
+    def road(self) -> str:
+        return ROAD
+
+    @property
+    def tenant_id(self) -> str:
+        return self._proven
+
+    def open(self) -> None:
+        """Sign in, find the tenant's host, prove the tenant."""
+        self._ready(DEADLINE)
+
+    def run(self, script: str, *, deadline: float = DEADLINE, batch: int | None = None) -> Result:
+        """Run an operation script; see :meth:`ExchangeSession.run`. ``batch``: rows of one page, 1000 at most."""
+        pipelines = powershell.read(script)
+        if not pipelines:
+            return Result()
+        if len(pipelines) != 1:
+            raise BadInput("operations are sent one by one over the admin API: their outcomes would not be told apart")
+        call = _call(pipelines[0])
+        if is_read([call.cmdlet]):
+            return repeated(
+                lambda left: self._read(call, left, batch or PAGE), call.cmdlet, clock=self._clock, deadline=deadline
+            )
+        return self._write(call, deadline)
+
+    def run_each(
+        self, scripts: Sequence[str], *, deadline: float = DEADLINE, batch: int | None = None
+    ) -> tuple[Result | ServiceError, ...]:
+        """Run reads of one pipeline each, ten in a request: each one's result, or the error that it answered.
+
+        ``deadline`` is for all of them. What a batch could not answer is asked for once more by itself, as :meth:`run` does.
+        Raises SignInFailed, WrongTenant and GuardRefused; BadInput when one of them is no read.
+        """
+        end = time.monotonic() + deadline
+        calls = [_call(pipeline) for script in scripts for pipeline in powershell.read(script)]
+        if len(calls) != len(scripts) or not is_read([call.cmdlet for call in calls]):
+            raise BadInput("a batch takes reads, one pipeline each")
+        found: list[Result | ServiceError] = []
+        for at in range(0, len(calls), BATCH_LIMIT):
+            few = calls[at : at + BATCH_LIMIT]
+            first = self._first_pages(few, max(1.0, end - time.monotonic()), batch or PAGE)
+            for script, call, page in zip(scripts[at:], few, first, strict=False):
+                left = max(1.0, end - time.monotonic())
+                found.append(self._settled(script, call, page, left, batch))
+        return tuple(found)
+
+    # -- reads and writes --------------------------------------------------------------------------------------
+
+    def _read(self, call: _Call, deadline: float, size: int, first: Page | None = None) -> Result:
+        """All pages of a read. A page that fails is an error of the whole: a short list would look like a whole one."""
+        api, began = self._ready(deadline), time.monotonic()
+        wanted = limit(call.chain)
+        rows: list[Row] = []
+        warnings: list[str] = []
+        seen: set[str] = set()
+        link: str | None = None
+        while wanted is None or len(rows) < wanted:
+            left = deadline - (time.monotonic() - began)
+            page = first if first is not None else self._page(api, call, link, left, size)
+            first = None
+            rows += page.rows
+            warnings += page.warnings
+            link = page.next
+            if link is None:
+                break
+            if link in seen:
+                raise ServiceError(
+                    f"{call.cmdlet}: Exchange answered with the same page again", code="unexpected-answer"
+                )
+            seen.add(link)
+        result = Result(rows=select(rows, call.chain), warnings=tuple(warnings))
+        log.info("%s: %d rows in %.2f s", call.cmdlet, len(result.rows), time.monotonic() - began)
+        self._tell(call, result)
+        return result
+
+    def _page(self, api: AdminApi, call: _Call, link: str | None, deadline: float, size: int) -> Page:
+        if deadline <= 0:
+            raise Deadline(f"{call.cmdlet}: no whole answer in time", next="Run the same command again later.")
+        try:
+            if link is None:
+                return self._within(lambda: api.post(call.cmdlet, call.body, size=size, deadline=deadline))
+            # A page of many is asked for again by itself: the whole would begin anew.
+            return repeated(
+                lambda left: self._within(
+                    lambda: api.post(call.cmdlet, call.body, size=size, deadline=left, link=link)
+                ),
+                call.cmdlet,
+                clock=self._clock,
+                deadline=deadline,
+                passing=(Throttled, Transient),
+            )
+        except ServiceError as error:
+            if link is None or error.code in _LASTING or isinstance(error, (*PASSING, Deadline)):
+                raise
+            # Whatever it says, it is about a link that is good for minutes only, not about what was asked for.
+            raise Transient(f"{call.cmdlet}: a later page failed: {error.message}") from None
+
+    def _write(self, call: _Call, deadline: float) -> Result:
+        api, began = self._ready(deadline), time.monotonic()
+        page = self._within(lambda: api.post(call.cmdlet, call.body, size=PAGE, deadline=deadline))
+        result = Result(warnings=page.warnings)
+        log.info("%s: done in %.2f s", call.cmdlet, time.monotonic() - began)
+        self._tell(call, result)
+        return result
+
+    def _tell(self, call: _Call, result: Result) -> None:
+        for warning in result.warnings:
+            log.info("%s warned: %s", call.cmdlet, warning)
+
+    def _first_pages(self, calls: Sequence[_Call], deadline: float, size: int) -> tuple[Page | ServiceError, ...]:
+        api = self._ready(deadline)
+        asked = [(call.cmdlet, call.body) for call in calls]
+        try:
+            return self._within(lambda: api.post_batch(asked, size=size, deadline=deadline))
+        except (SignInFailed, WrongTenant):
+            raise
+        except ServiceError as error:
+            # What is wrong with the batch says nothing of the reads in it.
+            return (Transient(f"the batch failed: {error.message}"),) * len(calls)
+
+    def _settled(
+        self, script: str, call: _Call, page: Page | ServiceError, deadline: float, batch: int | None
+    ) -> Result | ServiceError:
+        try:
+            if isinstance(page, ServiceError):
+                raise page
+            return self._read(call, deadline, batch or PAGE, page)
+        except PASSING as error:
+            log.info("%s: %s in a batch, asked for by itself", call.cmdlet, error.code)
+        except (SignInFailed, WrongTenant):
+            raise
+        except ServiceError as error:
+            return error
+        try:
+            return self.run(script, deadline=deadline, batch=batch)
+        except (SignInFailed, WrongTenant):
+            raise
+        except ServiceError as error:
+            return error
+
+    # -- opening -----------------------------------------------------------------------------------------------
+
+    def _within(self, ask: Callable[[], Answer]) -> Answer:
+        try:
+            return ask()
+        except LostSession:
+            self._drop()
+            raise
+
+    def _ready(self, deadline: float) -> AdminApi:
+        if self._api is not None and self._renew_at is not None and self._clock.now() >= self._renew_at:
+            log.info("the token ends soon: a new session is opened")
+            self._drop()
+        if self._api is None:
+            self._api = self._opened(max(MARGIN, deadline))
+        return self._api
+
+    def _opened(self, margin: float) -> AdminApi:
+        token = self._tokens.exchange(valid_for=margin)
+        meant = self._meant(token.tenant_id)
+        api = AdminApi(self._profile, meant, token.secret, token.user)
+        try:
+            repeated(
+                lambda left: api.find_home(deadline=left),
+                "EXOModuleFile",
+                clock=self._clock,
+                deadline=OPEN_DEADLINE,
+                passing=(Throttled, Transient),
+            )
+            self._prove(api, meant)
+        except BaseException as error:
+            api.close()
+            if isinstance(error, LostSession) and error.code == REFUSED:
+                raise SignInFailed(error.message, next=SIGN_IN) from None
+            if isinstance(error, LostSession | Deadline):
+                # Nothing but a read ran, so this is no unknown outcome.
+                raise Transient(f"no session with Exchange: {error.message}", next=error.next) from None
+            raise
+        left = (token.expires_at - self._clock.now()).total_seconds()
+        self._renew_at = token.expires_at - timedelta(seconds=min(margin, max(0.0, left) / 2))
+        self._proven = meant
+        return api
+
+    def _meant(self, issuer: str | None) -> str:
+        """The tenant's Guid: the profile's, which must be the one that issued the token."""
+        if issuer is None:
+            raise WrongTenant("the tenant cannot be proven: the token does not say which one issued it", next=_BY_ID)
+        issued, meant = issuer.casefold(), self._profile.tenant
+        if "." not in meant and issued != meant:
+            raise WrongTenant(
+                f"the operator's token is for the tenant {issued}, the profile names {meant}", next=_BY_ID
+            )
+        if not _GUID.fullmatch(issued):
+            raise WrongTenant("the tenant cannot be proven: the token names no Guid of one", next=_BY_ID)
+        return issued
+
+    def _prove(self, api: AdminApi, meant: str) -> None:
+        """Invariant 10. The API has no Get-ConnectionInformation, which is the module's own word about itself. In its place
+        stand the tenant in the address of every call, for which Exchange takes only that tenant's tokens, and the
+        organisation that Exchange shows there. Unlike on the other roads it must be readable: nothing else would speak.
+        """
+        call = _call(powershell.read(powershell.render_guarded("inventory/organization", {}).text)[0])
+        try:
+            rows = repeated(
+                lambda left: api.post(call.cmdlet, call.body, size=PAGE, deadline=left).rows,
+                call.cmdlet,
+                clock=self._clock,
+                deadline=OPEN_DEADLINE,
+                passing=(Throttled, Transient),
+            )
+        except AccessDenied as error:
+            raise AccessDenied(
+                f"the tenant cannot be proven: {error.message}",
+                next="Give the operator a role that reads the organisation's settings (View-Only Configuration).",
+                request_id=error.request_id,
+            ) from None
+        found = {str(column(row, "ExternalDirectoryOrganizationId")).casefold() for row in rows}
+        if found != {meant}:
+            told = ", ".join(sorted(found)) or "no tenant at all"
+            raise WrongTenant(f"Exchange's organisation belongs to {told}; meant is {meant}", next=_BY_ID)
+
+    def _drop(self) -> None:
+        api, self._api = self._api, None
+        if api is not None:
+            api.close()
+
+    def close(self) -> None:
+        """End the session; never raises."""
+        self._drop()
+
+
+def _call(pipeline: Pipeline) -> _Call:
+    """A pipeline as the admin API takes it. Raises BadInput for what this road cannot do, before anything is sent."""
+    operation, *rest = pipeline
+    if operation.cmdlet in _MODULE:
+        raise BadInput(f"{operation.cmdlet} is a cmdlet of the module; the admin API has none of that name")
+    return _Call(operation.cmdlet, envelope(operation), selections(rest))
+
+
+def envelope(operation: Operation) -> dict[str, object]:
+    """``{"CmdletInput": …}``: switches as booleans, lists as arrays, hashtables told by their type.
+
+    What PowerShell itself would do with the common parameters is left to nobody: those that change nothing here are left
+    out, the others raise BadInput. -WhatIf among them: a service that overlooked it would write.
+    """
+    parameters: dict[str, object] = {}
+    for name, value in operation.parameters.items():
+        if name == "WhatIf":
+            if value is not False:
+                raise BadInput("-WhatIf is not sent over the admin API: nobody says that it is honoured there")
+        elif name in ("ErrorAction", "WarningAction"):
+            if str(value).casefold() not in _SAME_ANYWAY[name]:
+                raise BadInput(f"-{name} {value} is PowerShell's to do; the admin API road has none")
+        elif name != "Verbose":
+            parameters[name] = _value(value)
+    return {"CmdletInput": {"CmdletName": operation.cmdlet, "Parameters": parameters}}
+
+
+def _value(value: object) -> object:
+    if isinstance(value, tuple):
+        return [_value(each) for each in value]
+    if isinstance(value, dict):
+        if any(key.startswith("@") for key in value):
+            raise BadInput("a hashtable's key must not begin with @ on the admin API's road: there it would be a type")
+        return {"@odata.type": "#Exchange.GenericHashTable", **{key: _value(each) for key, each in value.items()}}
+    return value

@@ -189,6 +189,7 @@ class FakeTenancy:
     def __init__(self, plan: Plan) -> None:
         self.objects: dict[object, dict[str, Any]] = {}
         self.former: dict[object, State] = {}
+        self.consents: dict[object, str] = {}
         self.stale: Counter[object] = Counter()
         self.stale_after_write = 0
         self.writes: Counter[str] = Counter()
@@ -222,7 +223,9 @@ class FakeTenancy:
                 "primary_smtp_address": "managed@contoso.com",
             }
         if target.kind == "consent":
-            return {"id": "new/consent id", "resource_id": "70000000-0000-0000-0000-000000000001"}
+            first = f"consent-{int(target.key['app_id'][-12:])}"
+            given = self.consents.get(states.key_of(target), first)
+            return {"id": given, "resource_id": "70000000-0000-0000-0000-000000000001"}
         if target.kind == "request":
             return {"required_resource_access": [{"resourceAppId": "other", "resourceAccess": []}]}
         return {}
@@ -253,6 +256,7 @@ class FakeTenancy:
             del self.objects[key]
         else:
             self.objects[key] = dict(step.after)
+            self.consents[key] = "new/consent id"
         self.landed[step.id] += 1
         self.after_write(step)
         return (f"request-{step.id}",)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from exoscope.model import AppPlan, Target
 from exoscope.outcome import (
@@ -337,6 +339,23 @@ def test_ctrl_c_leaves_an_open_run_and_names_resume(tmp_path: Path) -> None:
     assert bench.tenancy.writes["step-3"] == 1
 
 
+def test_ctrl_c_while_resume_opens_the_tenant_is_no_run_that_nobody_touched(tmp_path: Path) -> None:
+    bench = bench_for(tmp_path)
+    apply(bench.file, bench.desk)
+    bench.clock.sleep(WAIT)
+
+    @contextlib.contextmanager
+    def pressed(plan: Any) -> Iterator[Any]:
+        if plan is not None:
+            raise KeyboardInterrupt
+        yield
+
+    answer = resume("last", replace(bench.desk, open=pressed))
+    assert (answer.outcome, exit_of(answer)) == ("stopped", Exit.STOPPED)
+    assert f"exoscope resume {answer.run}" in answer.why
+    assert resume("last", bench.desk, wait=WAIT).outcome == "done"
+
+
 # -- the tenant moved ------------------------------------------------------------------------------------------------
 
 
@@ -639,3 +658,14 @@ def test_a_run_whose_plan_was_exchanged_is_not_gone_on_with(tmp_path: Path) -> N
         resume("last", bench.desk, wait=WAIT)
     assert raised.value.code == "plan-edited"
     assert bench.tenancy.writes["step-6"] == 0
+
+
+def test_a_consent_given_anew_since_the_plan_is_not_the_one_to_remove(tmp_path: Path) -> None:
+    """Consented again by somebody, it has another assignment id: the planned call would remove nothing."""
+    file = plan_of(app(1))
+    bench = Bench(tmp_path, file)
+    unconsent = next(step for step in file.plan.steps if step.target.kind == "consent")
+    bench.tenancy.consents[states.key_of(unconsent.target)] = "given-anew"
+    answer = apply(file, bench.desk, wait=1e6)
+    assert answer.apps[0].code == "moved"
+    assert not bench.tenancy.writes, "it is seen before the first step"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
 from typing import Literal, NoReturn
+from urllib.parse import unquote
 
 import msgspec
 
@@ -26,6 +27,7 @@ from exoscope.outcome import (
     WrongTenant,
 )
 from exoscope.planning import states
+from exoscope.powershell import holes
 from exoscope.running.filling import Filled, fill_call, fill_subject
 from exoscope.running.journal import Journal, moment
 from exoscope.running.ports import Event, Progress, Tenancy
@@ -200,7 +202,7 @@ class Steps:
             return "after"
         before = states.agrees(subject.target.kind, reading.state, subject.before)
         if before:
-            return "before"
+            return "other" if _given_anew(subject, reading) else "before"
         return "unclear" if after is None or before is None or after else "other"
 
     def _passed(self, subject: Step, observed: State) -> bool | None:
@@ -342,10 +344,18 @@ class Steps:
         return float(min(self.patience.first * 2 ** min(attempt, 20), self.patience.ceiling))
 
 
+def _given_anew(subject: Step, reading: Observed) -> bool:
+    """Is this consent not the one that the step removes by its id, but one that somebody gave since?"""
+    if subject.target.kind != "consent" or subject.after is not None or subject.request is None:
+        return False
+    named, found = unquote(subject.request.path.rpartition("/")[2]), reading.yields.get("id")
+    return bool(found) and not holes(named) and str(found).casefold() != named.casefold()
+
+
 def difference(subject: Step, observed: State, expected: State = None) -> str:
     """What differs, for people: the object, and each field as it reads and as it should (without ``expected``: as before)."""
     wanted = expected or subject.before or (subject.after if observed is not None else None)
     kind = subject.target.kind
     return (
-        f"{states.told(subject.target)}: {'; '.join(states.differences(kind, observed, wanted)) or 'reads otherwise'}"
+        f"{states.told(subject.target)}: {'; '.join(states.differences(kind, observed, wanted)) or 'made anew since'}"
     )

@@ -123,22 +123,33 @@ class RecipientIndex:
 
     def _table(self, names: tuple[str, ...]) -> dict[_Key, list[int]]:
         if names not in self._tables:
-            readers = [self._reader(name) for name in names]
-            table: dict[_Key, list[int]] = {}
-            for place, mailbox in enumerate(self.mailboxes):
-                values = [read(mailbox) for read in readers]
-                # The type stands in the key because true and 1 are one key of a dict and two values of a property.
-                table.setdefault(tuple([(type(value), value) for value in values]), []).append(place)
-            self._tables[names] = table
+            columns = [self._column(name) for name in names]
+            # The type stands in the key because true and 1 are one key of a dict and two values of a property.
+            if len(columns) == 1:
+                single: dict[tuple[type, Hashable], list[int]] = {}
+                for place, value in enumerate(columns[0]):
+                    key = (value.__class__, value)
+                    if key in single:
+                        single[key].append(place)
+                    else:
+                        single[key] = [place]
+                self._tables[names] = {(key,): places for key, places in single.items()}
+            else:
+                table: dict[_Key, list[int]] = {}
+                for place, values in enumerate(zip(*columns, strict=True)):
+                    table.setdefault(tuple([(value.__class__, value) for value in values]), []).append(place)
+                self._tables[names] = table
         return self._tables[names]
 
-    def _reader(self, name: str) -> Callable[[Recipient], Any]:
+    def _column(self, name: str) -> list[Any]:
+        """What each mailbox holds in a property, in the order of places; lists as tuples."""
         folded = name.casefold()
         if folded in _COLUMNS:
-            return _COLUMNS[folded]
+            read = _COLUMNS[folded]
+            return [read(mailbox) for mailbox in self.mailboxes]
         attributes = () if isinstance(self.attributes_read, Unset) else self.attributes_read
         if folded not in {attribute.casefold() for attribute in attributes}:
-            return lambda _: UNREAD
+            return [UNREAD] * len(self.mailboxes)
         if self._spellings is None:
             self._spellings = {}
             for spelled in {key for recipient in self.recipients for key in recipient.attributes}:
@@ -146,10 +157,13 @@ class RecipientIndex:
         spellings = self._spellings.get(folded, [])
         if len(spellings) == 1:
             only = spellings[0]
-            return lambda mailbox: _hashable(mailbox.attributes.get(only))
-        return lambda mailbox: _hashable(
-            next((mailbox.attributes[key] for key in spellings if key in mailbox.attributes), None)
-        )
+            held = [mailbox.attributes.get(only) for mailbox in self.mailboxes]
+        else:
+            held = [
+                next((mailbox.attributes[key] for key in spellings if key in mailbox.attributes), None)
+                for mailbox in self.mailboxes
+            ]
+        return [tuple(value) if value.__class__ is list else value for value in held]
 
 
 class _CannotMatch(NamedTuple):
@@ -186,7 +200,3 @@ def _cannot_match(atom: Compare) -> _CannotMatch | None:
     lacking = "\x01" if "\x01" not in needle else "\x02"
     answer = found_in(atom, (lacking for _ in reads(atom)))
     return _CannotMatch(needle, answer) if needle and answer is not None else None
-
-
-def _hashable(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value

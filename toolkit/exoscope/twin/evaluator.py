@@ -228,18 +228,20 @@ def _by_role(view: View, object_id: str, permission: str, mailbox: Recipient) ->
     for assignment in assignments:
         if not assignment.enabled:
             continue
-        hits = (
-            _grants(view, assignment, permission),
-            _assigned(view, assignment, object_id),
-            in_scope(view, assignment, mailbox),
-        )
-        if False not in hits:
-            if None in hits:
-                outcomes.append(Outcome("unknown", f"assignment {assignment.name}: not all of it is known"))
-            else:
-                outcomes.append(Outcome("allowed", f"assignment {assignment.name}", "rbac"))
-        elif hits[2] is False and False not in hits[:2]:
+        # the cheap questions first: most assignments are another app's
+        grants = _grants(view, assignment, permission)
+        if grants is False:
+            continue
+        assigned = _assigned(view, assignment, object_id)
+        if assigned is False:
+            continue
+        inside = in_scope(view, assignment, mailbox)
+        if inside is False:
             outcomes.append(Outcome("denied", f"outside the scope of assignment {assignment.name}", "rbac"))
+        elif None in (grants, assigned, inside):
+            outcomes.append(Outcome("unknown", f"assignment {assignment.name}: not all of it is known"))
+        else:
+            outcomes.append(Outcome("allowed", f"assignment {assignment.name}", "rbac"))
     return outcomes
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -21,6 +22,7 @@ def fold(text: str) -> str:
 DnKey = tuple[tuple[str, str], ...]
 
 
+@functools.lru_cache(maxsize=4096)  # a filter's DN is compared with every recipient
 def dn_key(text: str) -> DnKey | None:
     """A DN as pairs of attribute and value without case, escapes and outer blanks; None when the text is no DN."""
     pairs: list[tuple[str, str]] = []

@@ -67,11 +67,47 @@ class Operation(msgspec.Struct):
     parameters: dict[str, Any]
 
 
+class GuardRequest(msgspec.Struct):
+    """One Graph call of a script that exoscope wrote; ``path`` is relative to the version root."""
+
+    method: str
+    path: str
+    body: dict[str, Any] | None
+
+
+class ScriptFile(msgspec.Struct):
+    """One file that was written: its name, its stage, and what it talks to (``exchange`` or ``graph``)."""
+
+    file: str
+    stage: str
+    part: str
+
+
+class ScriptLeftOut(msgspec.Struct):
+    """One file that cannot be written yet, and why."""
+
+    file: str
+    stage: str
+    why: str
+
+
+class ScriptAnswer(msgspec.Struct):
+    """The plan's hash, the files in the order in which they run, and those that cannot be written yet."""
+
+    plan: str
+    files: list[ScriptFile]
+    left_out: list[ScriptLeftOut]
+
+
 class GuardAnswer(msgspec.Struct):
-    """One line a file: ``pipelines`` where it is understood; else ``refused`` with ``line`` and ``column`` from 1."""
+    """One line a file: ``pipelines`` where it is understood; else ``refused`` with ``line`` and ``column`` from 1.
+
+    ``requests`` stands beside the pipelines of a file that exoscope script wrote.
+    """
 
     file: str
     pipelines: list[list[Operation]] | msgspec.UnsetType = msgspec.UNSET
+    requests: list[GuardRequest] | msgspec.UnsetType = msgspec.UNSET
     refused: str | msgspec.UnsetType = msgspec.UNSET
     line: int | msgspec.UnsetType = msgspec.UNSET
     column: int | msgspec.UnsetType = msgspec.UNSET
@@ -85,6 +121,7 @@ ANSWERS: dict[str, tuple[type, str]] = {
     "snapshot-answer": (SnapshotAnswer, "exoscope snapshot --json"),
     "plan": (PlanAnswer, "exoscope plan --json"),
     "show": (ShownAnswer, "exoscope show --json"),
+    "script": (ScriptAnswer, "exoscope script --json"),
     "run": (RunAnswer, "exoscope apply, resume, undo and status --json"),
     "runs": (RunsAnswer, "exoscope runs --json"),
     "sandbox": (Ready, "The line exoscope sandbox serve prints when it is ready"),

@@ -11,6 +11,7 @@ COMMANDS = {
     "snapshot": Place("Look", "snapshot", "Read a tenant into a file."),
     "plan": Place("Change", "plan", "Plan the steps from a tenant to an intent."),
     "show": Place("Change", "show", "Print a plan: stages, steps, needs, times, exact PowerShell."),
+    "script": Place("Change", "script", "Write a plan as PowerShell files for change control."),
     "apply": Place("Change", "apply", "Run a plan up to the first gate that is not open."),
     "resume": Place("Change", "resume", "Go on with a run."),
     "undo": Place("Change", "undo", "Take a run back, in the safe order."),

@@ -19,7 +19,8 @@ def command(files: tuple[Path, ...], as_json: bool) -> None:
     """Show what PowerShell scripts would do, or why they are refused.
 
     Files are UTF-8, with a byte order mark or without. With --json one line a file: the pipelines, or the refusal
-    with line and column from 1, in characters. Nothing runs. Exit 4 if any file is refused, 2 if one cannot be opened.
+    with line and column from 1, in characters; for a file of `exoscope script` its Graph requests too, and it is refused
+    unless it is byte for byte what this version writes. Nothing runs. Exit 4 if any file is refused, 2 if one cannot be opened.
     """
     contents = [(path, frame.read_file(path)) for path in files]
     refused = False
@@ -36,8 +37,12 @@ def command(files: tuple[Path, ...], as_json: bool) -> None:
 
 def _read(content: bytes) -> dict[str, Any]:
     from exoscope.powershell import read
+    from exoscope.scripting import explain
 
     try:
+        ours = explain(content)
+        if ours is not None:
+            return {"pipelines": ours.pipelines, "requests": ours.requests}
         return {"pipelines": read(_text(content))}
     except GuardRefused as error:
         return {"refused": error.message, "line": error.line, "column": error.column}
@@ -65,6 +70,10 @@ def _print(path: Path, result: dict[str, Any]) -> None:
             click.echo(f"  {'| ' if position else ''}{operation.cmdlet}")
             for name, value in operation.parameters.items():
                 click.echo(f"      -{name}: {_shown(value)}")
+    for request in result.get("requests", ()):
+        click.echo(f"  {request['method']} {_shown(request['path'])}")
+        if request["body"] is not None:
+            click.echo(f"      {_shown(request['body'])}")
 
 
 def _shown(value: Any) -> str:

@@ -1,0 +1,105 @@
+"""``exoscope script`` and what ``exoscope guard`` says of its files: answers, files, exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from exoscope.intent import loads_intent
+from exoscope.planning import dump_plan, load_plan, plan_scope
+from planning_tenants import tenant
+from schemas import schemas
+from scripting_plans import sample_plan
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """``run(words…, code=0)`` in a folder of its own with plan.json, without a profile."""
+    (tmp_path / "plan.json").write_bytes(dump_plan(sample_plan()))
+
+    def start(*words: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+        environ = {k: v for k, v in os.environ.items() if not k.startswith("EXOSCOPE_")}
+        done = subprocess.run(
+            [sys.executable, "-m", "exoscope", *map(str, words)],
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=90,
+            cwd=tmp_path,
+            env=environ,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done
+
+    return start
+
+
+def valid(name: str, document: Any) -> None:
+    jsonschema.Draft202012Validator(schemas()[name]).validate(document)
+
+
+def test_files_that_the_guard_takes(run: Run, tmp_path: Path) -> None:
+    answer = json.loads(run("script", "plan.json", "-o", "change", "--json").stdout)
+    valid("script", answer)
+    assert answer["plan"] == load_plan((tmp_path / "plan.json").read_bytes()).hash
+    names = [each["file"] for each in answer["files"]]
+    assert names == sorted(path.name for path in (tmp_path / "change").iterdir())
+    lines = run("guard", *(f"change/{name}" for name in names), "--json").stdout.splitlines()
+    grant, cutover = (json.loads(each) for each in lines)
+    for each in (grant, cutover):
+        valid("guard", each)
+    assert grant["requests"] == [] and grant["pipelines"][2][0]["cmdlet"] == "New-ServicePrincipal"
+    assert [each["method"] for each in cutover["requests"]] == ["DELETE", "PATCH"]
+    shown = run("guard", f"change/{names[1]}").stdout
+    assert "DELETE" in shown and "requiredResourceAccess" in shown
+
+
+def test_the_same_plan_gives_the_same_bytes(run: Run, tmp_path: Path) -> None:
+    run("script", "plan.json", "-o", "one")
+    run("script", "plan.json", "-o", "other", "--stage", "cutover")
+    (only,) = (tmp_path / "other").iterdir()
+    assert only.read_bytes() == (tmp_path / "one" / only.name).read_bytes()
+    said = run("script", "plan.json", "-o", "none", "--stage", "no-such", code=2)
+    assert "grant, cutover" in said.stderr and not (tmp_path / "none").exists()
+
+
+def test_an_edited_file_is_refused_with_its_place(run: Run, tmp_path: Path) -> None:
+    run("script", "plan.json", "-o", "change")
+    path = tmp_path / "change" / "01-grant-exchange.ps1"
+    path.write_bytes(path.read_bytes().replace(b"exit $Code", b"exit 0", 1))
+    said = run("guard", path, code=4).stdout
+    assert "differs from what this version" in said
+
+
+def test_an_edited_plan_is_refused(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    path.write_bytes(path.read_bytes().replace(b"Application Mail.Read", b"Application Mail.ReadWrite"))
+    run("script", "plan.json", "-o", "change", code=4)
+    assert not (tmp_path / "change").exists()
+
+
+def test_holes_leave_files_out(run: Run, tmp_path: Path) -> None:
+    boxes = ["ada", "bob", "cid"]
+    given = tenant({"mailboxes": boxes, "apps": {"omni": {"consents": ["Mail.Read"]}}})
+    lines = ["version: 1", "apps:", "  - app: omni", "    permissions: [Mail.Read]", "    mechanism: rbac"]
+    lines += ["    scope:", "      mailboxes: [ada@contoso.com, bob@contoso.com]", ""]
+    plan = plan_scope(given, loads_intent("\n".join(lines)))
+    (tmp_path / "plan.json").write_bytes(dump_plan(plan))
+    done = run("script", "plan.json", "-o", "change", "--json", code=3)
+    answer = json.loads(done.stdout)
+    valid("script", answer)
+    assert answer["left_out"] and all("has no value" in each["why"] for each in answer["left_out"])
+    assert {each["file"] for each in answer["left_out"]} & {
+        path.name for path in (tmp_path / "change").iterdir()
+    } == set()
+    assert "not written" in done.stderr

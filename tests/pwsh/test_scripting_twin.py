@@ -1,0 +1,166 @@
+"""Exported scripts on a real PowerShell against the twin: through its Exchange module and its Graph, from plan to end, and back."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+import exoscope.twin
+from exoscope.model import Plan, Request
+from exoscope.scripting import ScriptData, bytes_of, explain
+from exoscope.twin.server import Twin
+from powershell_oracles import pwsh
+from scripting_plans import datas, sample_plan
+from twin_fixtures import GraphCaller, load_sample, token
+
+PROGRAM = pwsh()
+pytestmark = [
+    pytest.mark.pwsh,
+    pytest.mark.skipif(PROGRAM is None, reason="no PowerShell: set EXOSCOPE_PWSH or put pwsh on PATH"),
+]
+GRANT, CUTOVER = "01-grant-exchange.ps1", "02-cutover-graph.ps1"
+SHORT: Any = {"cache": 60.0, "token": 1.0, "managed_identity": 1.0, "long_token": 1.0}
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Twin]:
+    with exoscope.twin.serve(load_sample(), propagation=0.2, token_lifetime=600.0) as twin:
+        yield twin
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    return sample_plan()
+
+
+@pytest.fixture(scope="module")
+def scripts(served: Twin, plan: Plan) -> dict[str, ScriptData]:
+    return datas(plan, SHORT, graph=served.ready["graph"].removesuffix("/v1.0"))
+
+
+def run(served: Twin, folder: Path, before: str, words: str) -> subprocess.CompletedProcess[str]:
+    """What an operator's session does: connect, then run the script. The token comes by the environment, not by a file."""
+    wrapper = folder / "session.ps1"
+    wrapper.write_text(f"{before}\n{words}\nexit $LASTEXITCODE\n", encoding="utf-8-sig")
+    environ = {k: v for k, v in os.environ.items() if not k.startswith("EXOSCOPE")}
+    environ |= {"PSModulePath": served.ready["module"], "SSL_CERT_FILE": served.ready["ca"]}
+    environ["GRAPH_TOKEN"] = token(served)
+    environ["EXCHANGE_TOKEN"] = token(served, scope="https://outlook.office365.com/.default")
+    return subprocess.run(
+        [str(PROGRAM), "-NoProfile", "-File", str(wrapper)],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=150,
+        env=environ,
+        check=False,
+    )
+
+
+def test_the_whole_change_by_scripts_alone(
+    served: Twin, plan: Plan, scripts: dict[str, ScriptData], tmp_path: Path
+) -> None:
+    for name, data in scripts.items():
+        (tmp_path / name).write_bytes(bytes_of(data))
+        assert explain(bytes_of(data)) is not None
+    domain = plan.tenant.domain
+    connect = f"Connect-ExchangeOnline -AccessToken $env:EXCHANGE_TOKEN -Organization '{domain}' -ShowBanner:$false"
+    secure = "$token = ConvertTo-SecureString -String $env:GRAPH_TOKEN -AsPlainText -Force"
+    grant, cutover = tmp_path / GRANT, tmp_path / CUTOVER
+    result = Path(f"{grant}.result.json")
+    graph = f"& '{cutover}' -AccessToken $token -AfterResult '{result}'"
+
+    # Not connected: refused, and nothing is written. Then tried, then done.
+    done = run(served, tmp_path, "", f"& '{grant}'")
+    assert done.returncode == 6 and "Connect-ExchangeOnline" in done.stdout, done.stdout + done.stderr
+    done = run(served, tmp_path, connect, f"& '{grant}' -WhatIf; & '{grant}' -ReadBackSeconds 20")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [step["outcome"] for step in json.loads(result.read_text())["steps"]] == ["done"] * 3
+    state = served.tenant.state
+    assert {step.key["name"] for step in scripts[GRANT].steps[1:2]} <= {each.name for each in state.management_scopes}  # type: ignore[union-attr]  # the sample tenant was read whole
+    assert scripts[GRANT].steps[2].key["name"] in {each.name for each in state.role_assignments}  # type: ignore[union-attr]  # as above
+
+    # The next one waits for the gate, and then for the word that its evidence was seen.
+    done = run(served, tmp_path, secure, f"& '{cutover}' -AccessToken $token")
+    assert done.returncode == 4 and "-AfterResult" in done.stdout, done.stdout + done.stderr
+    done = run(served, tmp_path, secure, graph)
+    assert done.returncode == 3 and "is over at" in done.stdout, done.stdout + done.stderr
+    told = json.loads(result.read_text())
+    ended = datetime.now(UTC) - timedelta(seconds=61)
+    result.write_text(json.dumps({**told, "finished_at": ended.strftime("%Y-%m-%dT%H:%M:%SZ")}))
+    done = run(served, tmp_path, secure, graph)
+    assert done.returncode == 4 and "-EvidenceSeen grant" in done.stdout, done.stdout + done.stderr
+
+    # With both: the consent and the request go, and every other entry of the registration stays.
+    caller = GraphCaller(served)
+    path = plan.steps[4].request.path + "?$select=id,requiredResourceAccess"  # type: ignore[union-attr]  # a Graph step
+    before = caller("GET", path).json()["requiredResourceAccess"]
+    done = run(served, tmp_path, secure, f"{graph} -EvidenceSeen grant -ReadBackSeconds 20")
+    assert done.returncode == 0, done.stdout + done.stderr
+    role = plan.steps[4].target.key["app_role_id"]
+    kept = [
+        {**entry, "resourceAccess": rest}
+        for entry in before
+        if (rest := [each for each in entry["resourceAccess"] if (each["type"], each["id"]) != ("Role", role)])
+    ]
+    assert kept != before and caller("GET", path).json()["requiredResourceAccess"] == kept
+    gone = plan.steps[3].request.path.rpartition("/")  # type: ignore[union-attr]  # a Graph step
+    assert gone[2] not in {row["id"] for row in caller.every(gone[0])}
+    assert environment_is_clean(tmp_path, caller)
+
+    # Run again: everything is so already, and nothing is sent.
+    done = run(served, tmp_path, secure, f"{graph} -EvidenceSeen grant")
+    assert done.returncode == 0 and "sending" not in done.stdout, done.stdout + done.stderr
+
+
+def environment_is_clean(folder: Path, caller: GraphCaller) -> bool:
+    """No file that was written holds a token."""
+    return all(b"eyJ" not in path.read_bytes() for path in folder.iterdir() if path.is_file())
+
+
+def test_a_consent_and_a_request_are_given_back(
+    served: Twin, plan: Plan, scripts: dict[str, ScriptData], tmp_path: Path
+) -> None:
+    """The transitions the other way, as an undo has them: POST with the resource's object id, PATCH with one entry more."""
+    forward = scripts[CUTOVER]
+    gone = forward.steps[0].request
+    assert gone is not None
+    path = gone.path.rpartition("/")[0]
+    app = path.split("/")[2]
+    body = {
+        "principalId": app,
+        "resourceId": f"<{forward.steps[0].id}.resource_id>",
+        "appRoleId": forward.steps[0].key["app_role_id"],
+    }
+    turned = [msgspec.structs.replace(step, before=step.after, after=step.before) for step in forward.steps]
+    turned[0] = msgspec.structs.replace(turned[0], request=Request("POST", path, body))
+    data = msgspec.structs.replace(forward, script="back.ps1", after=None, steps=tuple(turned))
+    script = tmp_path / "back.ps1"
+    script.write_bytes(bytes_of(data))
+    secure = "$token = ConvertTo-SecureString -String $env:GRAPH_TOKEN -AsPlainText -Force"
+    done = run(served, tmp_path, secure, f"& '{script}' -AccessToken $token -ReadBackSeconds 20")
+    assert done.returncode == 0, done.stdout + done.stderr
+    caller = GraphCaller(served)
+    role = forward.steps[0].key["app_role_id"]
+    assert role in {row["appRoleId"] for row in caller.every(path)}
+    patched = forward.steps[1].request
+    assert patched is not None
+    required = caller("GET", patched.path + "?$select=id,requiredResourceAccess").json()["requiredResourceAccess"]
+    assert any(each["id"] == role for entry in required for each in entry["resourceAccess"])
+
+
+def test_another_tenants_token_is_refused(served: Twin, scripts: dict[str, ScriptData], tmp_path: Path) -> None:
+    tenant = msgspec.structs.replace(scripts[CUTOVER].tenant, id="00000000-0000-0000-0000-000000000000")
+    script = tmp_path / "other.ps1"
+    script.write_bytes(bytes_of(msgspec.structs.replace(scripts[CUTOVER], tenant=tenant, after=None)))
+    secure = "$token = ConvertTo-SecureString -String $env:GRAPH_TOKEN -AsPlainText -Force"
+    done = run(served, tmp_path, secure, f"& '{script}' -AccessToken $token")
+    assert done.returncode == 6 and "meant is 00000000" in done.stdout, done.stdout + done.stderr

@@ -1,0 +1,25 @@
+"""A plan as PowerShell files for people: fixed frames around a data block of literals and rendered operations.
+
+Write with :func:`parts_of` and :func:`text_of`; read what a file would do with :func:`explain`. Nothing here does I/O but
+reading the frames.
+"""
+
+from __future__ import annotations
+
+from exoscope.scripting.data import ScriptData, ScriptStep
+from exoscope.scripting.explaining import Explained, explain
+from exoscope.scripting.frames import bytes_of, text_of
+from exoscope.scripting.parts import LeftOut, Part, graph_root, parts_of
+
+__all__ = [
+    "Explained",
+    "LeftOut",
+    "Part",
+    "ScriptData",
+    "ScriptStep",
+    "bytes_of",
+    "explain",
+    "graph_root",
+    "parts_of",
+    "text_of",
+]

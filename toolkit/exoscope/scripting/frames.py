@@ -1,0 +1,81 @@
+"""The text of a script: the fixed frame of ``ps_templates/change`` around a data block and the operations it names."""
+
+from __future__ import annotations
+
+from exoscope.outcome import GuardRefused
+from exoscope.powershell import TemplateError, literal, render_guarded, template_dir
+from exoscope.scripting.data import ScriptData, ScriptStep, write_data
+from exoscope.scripting.reads import reads_of
+
+BOM = b"\xef\xbb\xbf"
+MARK = "\u00e9\u6f22"
+"""The one text of the frame that is not ASCII: the first statement compares it with its code points."""
+_DATA = "# ---- The data block: what this change is about.\n$ExoscopeData = "
+_OPERATIONS = "\n\n# ---- The operations: every command that can run, reading and writing.\n"
+
+
+def head_of(part: str) -> str:
+    """Everything before the data block's literal."""
+    return _frame(f"{part}_head") + _DATA
+
+
+def bytes_of(data: ScriptData) -> bytes:
+    """The file: UTF-8 with a byte order mark, which Windows PowerShell 5.1 needs to read it as it was written."""
+    return BOM + text_of(data).encode("utf-8")
+
+
+def text_of(data: ScriptData) -> str:
+    """The whole script, line ends LF. Raises GuardRefused, LiteralError or TemplateError; then there is no script."""
+    operations = _operations(data) if data.part == "exchange" else ""
+    body = _frame("common") + _frame(data.part) + _frame("main")
+    return head_of(data.part) + write_data(data) + (_OPERATIONS if operations else "\n") + operations + body
+
+
+def operations_of(data: ScriptData) -> tuple[str, ...]:
+    """Every operation of an Exchange script, in the order of the file."""
+    found = [_connection()]
+    for step in data.steps:
+        found += [text for _, text in _reads(step)]
+        found.append(_write(step))
+    return tuple(found)
+
+
+def _operations(data: ScriptData) -> str:
+    blocks = []
+    for step in data.steps:
+        reads = "".join(f"            {literal(name)} = {{\n{text}            }}\n" for name, text in _reads(step))
+        blocks.append(
+            f"    {literal(step.id)} = @{{\n        'read'  = [ordered]@{{\n{reads}        }}\n"
+            f"        'write' = {{\n{_write(step)}        }}\n    }}\n"
+        )
+    return f"$ExoscopeConnection = {{\n{_connection()}}}\n$ExoscopeOperations = @{{\n{''.join(blocks)}}}\n"
+
+
+def _connection() -> str:
+    return _rendered("session/connection", {})
+
+
+def _reads(step: ScriptStep) -> list[tuple[str, str]]:
+    return [(name, _rendered(template, values)) for name, template, values in reads_of(step)]
+
+
+def _write(step: ScriptStep) -> str:
+    if step.template is None:
+        raise GuardRefused(f"{step.id} names no operation")
+    return _rendered(step.template, step.values)
+
+
+def _rendered(template: str, values: dict[str, object]) -> str:
+    # Read back by the guard, so it is whole statements: nothing in it can leave the block it stands in. It ends its last
+    # line, so a comment cannot reach what follows.
+    text = render_guarded(template, values).text
+    return text if text.endswith("\n") else text + "\n"
+
+
+def _frame(name: str) -> str:
+    path = template_dir() / "change" / f"{name}.ps1"
+    # Line ends are made one kind, so that a script is the same whatever a checkout did to the frame.
+    text = path.read_text(encoding="utf-8").replace("\r\n", "\n")
+    if not text.replace(MARK, "").isascii() or text.count(MARK) != name.endswith("_head"):
+        raise TemplateError(f"the frame {name} is not ASCII")
+    return text

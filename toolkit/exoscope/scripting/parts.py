@@ -1,0 +1,185 @@
+"""From a plan to scripts: one for each stretch of a stage that Exchange alone, or Graph alone, does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Literal
+from urllib.parse import urlsplit
+
+from exoscope.catalog import cloud
+from exoscope.model import Noun, Plan, Step, Tenant, WaitKind
+from exoscope.outcome import BadInput, NotFound, Refused
+from exoscope.planning import states
+from exoscope.planning.operations import fits
+from exoscope.planning.timing import WAITS, gate_seconds
+from exoscope.powershell import holes, render_guarded
+from exoscope.scripting.data import After, ScriptApp, ScriptData, ScriptStep
+
+VERSION = "/v1.0"
+_OWN = ("resource_id", "required_resource_access")
+
+
+class LeftOut(Noun, frozen=True):
+    """A script that cannot be written yet, and why."""
+
+    script: str
+    stage: str
+    why: str
+
+
+class Part(Noun, frozen=True):
+    """A script's data; its file name is ``data.script``."""
+
+    data: ScriptData
+
+
+def graph_root(tenant: Tenant, origin: str | None = None) -> str:
+    """Graph's version root for a tenant: its cloud's own, or a twin's on this machine.
+
+    Raises BadInput for any other origin: a script would carry a token there.
+    """
+    own = cloud(tenant.cloud).graph
+    if origin is not None and origin != own:
+        if not _is_loopback(origin):
+            raise BadInput(
+                f"{origin} is not Graph's origin in the cloud {tenant.cloud}; a script talks to nothing else"
+            )
+        return origin + VERSION
+    return own + VERSION
+
+
+def parts_of(
+    plan: Plan,
+    plan_hash: str,
+    waits: Mapping[WaitKind, float] = WAITS,
+    *,
+    lengthen: bool = True,
+    stage: str | None = None,
+    graph: str | None = None,
+    prefix: str = "",
+) -> tuple[tuple[Part, ...], tuple[LeftOut, ...]]:
+    """The scripts of a plan in their order, or those of one stage, and those that cannot be written yet.
+
+    A script cannot be written while a value that an earlier step yields stands in it as a hole, or when its stage begins with a
+    wait that no earlier script of the plan begins. All apps go together: a stage's wait is its slowest app's. ``graph``: Graph's
+    origin where it is not the cloud's (a twin's). Raises NotFound for a stage that the plan has not, Refused ``plan-edited``
+    where a step's call is not what makes its transition, BadInput, GuardRefused.
+    """
+    if stage is not None and stage not in {each.id for each in plan.stages}:
+        known = ", ".join(each.id for each in plan.stages) or "none"
+        raise NotFound(f"the plan has no stage {stage} (its stages: {known})")
+    root = graph_root(plan.tenant, graph)
+    _refuse_misfits(plan)
+    parts: list[Part] = []
+    left: list[LeftOut] = []
+    previous: tuple[str, str] | None = None
+    waiting = 0
+    evidence: dict[str, None] = {}
+    number = 0
+    for each in plan.stages:
+        for stretch in _stretches([step for step in plan.steps if step.stage == each.id]):
+            number += 1
+            kind = stretch[0].kind
+            name = f"{prefix}{number:02d}-{each.id}-{kind}.ps1"
+            if stage in (None, each.id):
+                missing = dict.fromkeys(hole for step in stretch for hole in _missing(step))
+                if missing:
+                    why = f"{', '.join(missing)} has no value before an earlier step was done"
+                    left.append(LeftOut(name, each.id, why))
+                elif previous is None and (waiting or evidence):
+                    left.append(LeftOut(name, each.id, "it follows a wait that no script of this plan begins"))
+                else:
+                    after = previous and After(previous[0], previous[1], waiting, tuple(evidence))
+                    parts.append(Part(_data(plan, plan_hash, name, each.id, kind, stretch, root, after or None)))
+            previous = (name, each.id)
+            waiting, evidence = 0, {}
+        waiting += math.ceil(max((gate_seconds(gate, waits, lengthen=lengthen) for gate in each.gates), default=0.0))
+        evidence |= {str(witness): None for gate in each.gates for witness in gate.evidence}
+        if previous is not None and each.gates:
+            # A stage may be nothing but its gate: what follows then names that stage as the one whose proof must be seen.
+            previous = (previous[0], each.id)
+    return tuple(parts), tuple(left)
+
+
+def _refuse_misfits(plan: Plan) -> None:
+    """A hash tells that a plan was not edited since it was hashed, not that exoscope wrote it."""
+    apps = {app.app_id.casefold(): app for app in plan.apps}
+    for step in plan.steps:
+        made = step.template is None or render_guarded(step.template, step.values).text == step.script
+        if not made or not fits(step, apps.get((step.app_id or "").casefold())):
+            raise Refused(
+                f"{step.id} ({step.title}) would not do what the plan says of it",
+                code="plan-edited",
+                next="Plan again, and review the plan that will run.",
+            )
+
+
+def _stretches(steps: list[Step]) -> Iterator[list[Step]]:
+    """Steps of one kind in a row; what has holes stands apart, so that what has none can go first."""
+    stretch: list[Step] = []
+    for step in steps:
+        same = stretch and stretch[0].kind == step.kind and bool(_missing(stretch[0])) == bool(_missing(step))
+        if stretch and not same:
+            yield stretch
+            stretch = []
+        stretch.append(step)
+    if stretch:
+        yield stretch
+
+
+def _missing(step: Step) -> tuple[str, ...]:
+    """Holes that this step's own reading, just before its write, does not fill."""
+    request = [] if step.request is None else [step.request.path, step.request.body]
+    found = holes([step.target.key, step.before, step.after, step.values, step.script, *request])
+    own = {f"<{step.id}.{name}>" for name in _OWN}
+    return tuple(hole for hole in found if hole not in own)
+
+
+def _data(
+    plan: Plan,
+    plan_hash: str,
+    name: str,
+    stage: str,
+    kind: Literal["exchange", "graph"],
+    steps: list[Step],
+    root: str,
+    after: After | None,
+) -> ScriptData:
+    apps = {step.app_id for step in steps}
+    concerned = [app for app in plan.apps if app.app_id in apps or None in apps]
+    return ScriptData(
+        format="exoscope/script@1",
+        script=name,
+        part=kind,
+        plan=plan_hash,
+        stage=stage,
+        tenant=plan.tenant,
+        graph=root,
+        apps=tuple(ScriptApp(app.app_id, app.display_name) for app in concerned),
+        notes=tuple(dict.fromkeys(note for app in concerned for note in app.notes)),
+        after=after,
+        steps=tuple(_step(step, steps[place + 1 :]) for place, step in enumerate(steps)),
+    )
+
+
+def _step(step: Step, following: list[Step]) -> ScriptStep:
+    same = states.key_of(step.target)
+    return ScriptStep(
+        id=step.id,
+        title=step.title,
+        needs=step.needs,
+        kind=step.target.kind,
+        key=step.target.key,
+        object=states.told(step.target),
+        before=step.before,
+        after=step.after,
+        later=tuple(each.id for each in following if states.key_of(each.target) == same),
+        template=step.template,
+        values=step.values,
+        request=step.request,
+    )
+
+
+def _is_loopback(origin: str) -> bool:
+    return urlsplit(origin).scheme == "https" and urlsplit(origin).hostname in ("localhost", "127.0.0.1", "::1")

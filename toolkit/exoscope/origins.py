@@ -19,8 +19,13 @@ READ_SECONDS = 60.0
 
 
 def origin_of(url: str) -> str:
-    """``https://host[:port]`` of a URL, lower case, the default port left out. Raises ValueError for a broken URL."""
+    """``https://host[:port]`` of a URL, lower case, the default port left out.
+
+    Raises ValueError for a broken URL, and for one that two parsers read as two hosts (a backslash, a user before the host).
+    """
     parts = urlsplit(url)
+    if "\\" in url or "@" in parts.netloc:
+        raise ValueError("a backslash or a user has no place in an address of a service")
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     default = {"https": 443, "http": 80}.get(parts.scheme)
     port = "" if parts.port in (None, default) else f":{parts.port}"
@@ -44,6 +49,19 @@ class OriginSession(requests.Session):
 
     def request(self, method: Any, url: Any, *args: Any, **kwargs: Any) -> requests.Response:
         """As requests' own, with a time limit. Raises ServiceError (code ``foreign-origin``) before anything is sent."""
+        self._check(url)
+        kwargs["allow_redirects"] = False
+        kwargs.setdefault("timeout", (CONNECT_SECONDS, READ_SECONDS))
+        kwargs.setdefault("proxies", get_environ_proxies(str(url)))
+        return super().request(method, url, *args, **kwargs)
+
+    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+        """The last word is on the address as it is sent: requests reads a URL with another parser than Python's own."""
+        self._check(request.url)
+        kwargs["allow_redirects"] = False
+        return super().send(request, **kwargs)
+
+    def _check(self, url: Any) -> None:
         try:
             origin = origin_of(str(url))
         except ValueError:
@@ -54,7 +72,3 @@ class OriginSession(requests.Session):
                 code="foreign-origin",
                 next="Nothing was sent. A service named an address that is not its own: tell its owner.",
             )
-        kwargs["allow_redirects"] = False
-        kwargs.setdefault("timeout", (CONNECT_SECONDS, READ_SECONDS))
-        kwargs.setdefault("proxies", get_environ_proxies(str(url)))
-        return super().request(method, url, *args, **kwargs)

@@ -296,3 +296,18 @@ def test_one_entry_without_no_cae_leaves_the_longer_wait() -> None:
     other = replace(wanted.apps[0], permissions=("Mail.Send",))
     both = replace(wanted, apps=(replace(wanted.apps[0], no_cae=True), other))
     assert plan_scope(snapshot, both).apps[0].token_wait == "long_token"
+
+
+def test_a_second_group_with_the_managed_groups_display_name_is_not_taken_for_it() -> None:
+    snapshot = tenant(BASE)
+    snapshot = made(snapshot, plan_scope(snapshot, intent(listed("ada"))))
+    ours = next(each for each in snapshot.groups if each.display_name.startswith("exoscope"))  # type: ignore[union-attr] # read
+    theirs = replace(
+        ours,
+        guid=guid("theirs"),
+        external_directory_object_id=guid("theirs external"),
+        distinguished_name="CN=theirs,DC=contoso",
+        display_name=ours.display_name.upper(),
+    )
+    for groups in ((theirs, *snapshot.groups), (*snapshot.groups, theirs)):  # type: ignore[misc] # read
+        assert code(replace(snapshot, groups=groups), intent(listed("ada", "eve"))) == "name-clash"

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from exoscope.intent import loads_intent
 from exoscope.model import ManagementScope, Plan, RoleAssignment, Snapshot
-from exoscope.outcome import NotFound, Refused
+from exoscope.outcome import NotFound, Refused, Unreadable
 from exoscope.planning import DoneStep, effect, moments, plan_scope, undo_plan
 from exoscope.planning.effect import to_scope
 from exoscope.planning.world import World
@@ -361,3 +361,12 @@ def test_a_scope_that_another_app_came_to_share_is_not_moved_back() -> None:
     with pytest.raises(Refused, match="theirs") as caught:
         undo_plan(move, done, _assignment_on(now), before=old)
     assert caught.value.code == "referred-to"
+
+
+def test_a_group_that_shares_the_managed_groups_display_name_is_never_removed_for_it() -> None:
+    snapshot, plan = planned({"apps": {"omni": {}}}, scope={"mailboxes": ["ada@contoso.com"]})
+    now, done = run(snapshot, plan)
+    ours = next(g for g in now.groups if g.display_name.startswith("exoscope"))  # type: ignore[union-attr] # read
+    theirs = replace(ours, guid=guid("theirs"), external_directory_object_id=None, distinguished_name="CN=theirs")
+    with pytest.raises(Unreadable, match="2 groups have the display name"):
+        undo_plan(plan, done, replace(now, groups=(theirs, *now.groups)))  # type: ignore[misc] # as above

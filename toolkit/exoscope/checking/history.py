@@ -37,6 +37,8 @@ def past(
             continue
         if file.plan.tenant.id.casefold() != tenant_id.casefold():
             continue
+        if state.started.lengthen != lengthen:
+            continue  # a run on a twin of this tenant, or the other way round: it changed nothing here
         if file.hash == plan_hash or (plan_hash is None and file.plan.purpose != "undo"):
             run, plan = folder.run, file.plan
         for app in file.plan.apps:

@@ -12,6 +12,7 @@ from typing import Any
 from msgspec import UnsetType
 
 from exoscope.model import App, Group, Noun, Target
+from exoscope.outcome import Unreadable
 from exoscope.planning import names
 from exoscope.planning.drafts import Change, Denied, StageId, Wanted, listing, made
 from exoscope.planning.resolve import SECURITY_GROUP
@@ -41,7 +42,11 @@ def managed_group(world: World, app: App, wanted: Wanted, stage: StageId) -> Man
     name = names.group_name(app.app_id, app.display_name, permissions, wanted.place)
     members = sorted(recipient.guid for recipient in wanted.managed)
     target = Target("group", {"name": name})
-    found = find_group_named(world.snapshot, name)
+    listed(world.snapshot, "groups")  # unread groups are no clash
+    try:
+        found = find_group_named(world.snapshot, name)
+    except Unreadable as error:
+        raise Denied("name-clash", error.message) from None
     if found is None:
         _no_alias(world, name)
         state = _state(app, name, members)

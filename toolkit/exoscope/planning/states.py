@@ -200,8 +200,14 @@ def find_assignment(snapshot: Snapshot, name: str) -> RoleAssignment | None:
 
 
 def find_group_named(snapshot: Snapshot, name: str) -> Group | None:
-    """The group of this display name, which of a managed group is its name as well."""
-    return _one(listed(snapshot, "groups"), lambda group: fold(group.display_name) == fold(name))
+    """The group of this display name, which of a managed group is its name as well.
+
+    Raises Unreadable where several have it: a snapshot does not hold names, which are unique, so which is meant is not known.
+    """
+    found = [group for group in listed(snapshot, "groups") if fold(group.display_name) == fold(name)]
+    if len(found) > 1:
+        raise Unreadable(f"{len(found)} groups have the display name {name}", next="Rename those that are not meant.")
+    return found[0] if found else None
 
 
 def find_group(snapshot: Snapshot, identity: str) -> Group | None:

@@ -1,0 +1,23 @@
+"""What the journals say of an app's changes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from exoscope.checking.history import past
+from exoscope.running import apply
+from running_fakes import TENANT, WAITS, Bench, app, plan_of
+
+
+def test_a_run_on_a_twin_is_no_history_of_the_tenant(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "state", plan_of(app(1)))
+    apply(bench.file, bench.desk, wait=200 * 3600.0)
+    waits: Any = WAITS
+    here = past(bench.desk.store, TENANT.id, bench.file.hash, waits, lengthen=True)
+    assert here.run is not None
+    history = here.histories[app(1).app_id]
+    assert history.settled_at is not None
+    assert history.old_tokens_until is not None
+    elsewhere = past(bench.desk.store, TENANT.id, bench.file.hash, waits, lengthen=False)
+    assert (elsewhere.run, elsewhere.histories) == (None, {})

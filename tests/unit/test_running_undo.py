@@ -153,6 +153,28 @@ def test_a_call_that_never_acted_is_not_taken_back(tmp_path: Path) -> None:
     assert same(tenancy.snapshot, sample())
 
 
+def test_a_run_that_changed_nothing_is_not_said_to_be_taken_back(tmp_path: Path) -> None:
+    bench, tenancy = bench_for(tmp_path, BY_GROUP)
+    apply(BY_GROUP, bench.desk, wait=WAIT)
+    start = tenancy.snapshot
+    again = apply(BY_GROUP, bench.desk, wait=WAIT)
+    assert again.outcome == "done"
+    with pytest.raises(Refused, match="changed nothing") as caught:
+        undo("last", bench.desk, approve=agree, wait=WAIT)
+    assert caught.value.code == "nothing-done"
+    assert same(tenancy.snapshot, start)
+
+
+def test_an_open_run_that_changed_nothing_yet_is_gone_on_with_instead(tmp_path: Path) -> None:
+    bench, _ = bench_for(tmp_path, BY_GROUP)
+    apply(BY_GROUP, bench.desk, wait=WAIT)
+    again = apply(BY_GROUP, bench.desk)
+    assert again.outcome == "waiting"
+    with pytest.raises(Refused) as caught:
+        undo(again.run, bench.desk, approve=agree)
+    assert (caught.value.code, again.run in caught.value.next) == ("nothing-done", True)
+
+
 def test_what_somebody_else_changed_since_is_refused(tmp_path: Path) -> None:
     bench, tenancy = bench_for(tmp_path, BY_GROUP)
     apply(BY_GROUP, bench.desk, wait=WAIT)

@@ -9,7 +9,7 @@ from exoscope.outcome import ExoscopeError, Refused, Unreadable
 from exoscope.planning.hashing import plan_hash
 from exoscope.planning.operations import fits
 from exoscope.running.answer import RunAnswer
-from exoscope.running.desk import Desk, begin, go_on
+from exoscope.running.desk import Desk, begin, go_on, left_open
 from exoscope.running.journal import Journal
 from exoscope.running.state import RunState
 from exoscope.running.store import Folder, Store
@@ -49,10 +49,14 @@ def resume(run: str, desk: Desk, *, wait: float = 0.0) -> RunAnswer:
         if state.final() is not None or _must_wait(state, desk, wait):
             return state.answer(desk.clock.now())
         refuse_elsewhere(state, desk)
-        with desk.open(file.plan) as opened:
-            journal = Journal(folder.journal, desk.clock)
-            state = RunState(file.plan, journal.records, desk.store.undone_by(folder.run))
-            return go_on(desk, journal, state, opened.tenancy, wait, resumed=True)
+        try:
+            with desk.open(file.plan) as opened:
+                journal = Journal(folder.journal, desk.clock)
+                state = RunState(file.plan, journal.records, desk.store.undone_by(folder.run))
+                return go_on(desk, journal, state, opened.tenancy, wait, resumed=True)
+        except KeyboardInterrupt:
+            # Nothing was sent yet, but the run is open all the same: not "nothing was changed".
+            return left_open(desk, state, "Interrupted.")
 
 
 def _refuse_misfits(file: PlanFile) -> None:

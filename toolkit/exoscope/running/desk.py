@@ -101,12 +101,12 @@ def go_on(desk: Desk, journal: Journal, state: RunState, tenancy: Tenancy, wait:
             return engine.run(wait)
         except KeyboardInterrupt:
             journal.append(Paused(app=None, stage=None, code=INTERRUPTED, why="Interrupted.", waiting_for=None))
-            return _left_open(desk, state, "Interrupted.")
+            return left_open(desk, state, "Interrupted.")
         except ExoscopeError:
             if not state.changed():
                 raise
             log.debug("the run could not go on", exc_info=True)
-            return _left_open(desk, state, "The run could not go on.")
+            return left_open(desk, state, "The run could not go on.")
         except Exception as error:
             log.debug("internal error", exc_info=True)
             why = f"internal error: {type(error).__name__}."
@@ -116,10 +116,11 @@ def go_on(desk: Desk, journal: Journal, state: RunState, tenancy: Tenancy, wait:
                     code="internal-error",
                     next=f"Run exoscope resume {state.started.run} with -vv for the details.",
                 ) from None
-            return _left_open(desk, state, why)
+            return left_open(desk, state, why)
 
 
-def _left_open(desk: Desk, state: RunState, why: str) -> RunAnswer:
+def left_open(desk: Desk, state: RunState, why: str) -> RunAnswer:
+    """The answer of a run that stays open although nothing waits: ``stopped`` (exit 5), naming resume."""
     answer = state.answer(desk.clock.now())
     hint = f"{why} Go on with: exoscope resume {answer.run}"
     return msgspec.structs.replace(answer, outcome="stopped", why=hint)

@@ -193,7 +193,7 @@ class RunState:
             steps=len(self.plan.steps),
             ready_at=times[0] if times else None,
             waiting_for=self._waiting_for(apps, now),
-            why=" ".join(self._why(app, now) for app in apps),
+            why=" ".join(self._why(app, now) for app in apps) or "There was nothing to do.",
             apps=apps,
         )
 

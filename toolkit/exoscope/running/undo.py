@@ -31,8 +31,8 @@ def undo(
     """Plan the way back over a fresh reading, have it approved, and run it up to the first gate that is not open.
 
     ``approve`` is shown the undo plan and raises when it is not wanted. ``app``: only this one; ``to``: keep this stage and what
-    came before it. Raises NotFound, Ambiguous, Refused (``changed-since``, ``referred-to``, ``run-open``, ``locked``), Unreadable,
-    and what opening the tenant raises: nothing was changed then.
+    came before it. Raises NotFound, Ambiguous, Refused (``changed-since``, ``referred-to``, ``run-open``, ``locked``,
+    ``nothing-done``), Unreadable, and what opening the tenant raises: nothing was changed then.
     """
     folder = desk.store.find(run)
     with desk.store.lock(folder.plan().plan.tenant.id):
@@ -43,6 +43,15 @@ def undo(
             if opened.snapshot is None:
                 raise Unreadable("the tenant was not read, so no way back can be planned", code="snapshot-missing")
             done = _done(desk, folder, file.plan, opened)
+            if all(each.already for each in done):
+                # "Done, 0 steps" would read as if the change that an earlier run made had been taken back.
+                raise Refused(
+                    f"the run {folder.run} changed nothing, so there is nothing to take back",
+                    code="nothing-done",
+                    next="exoscope runs lists the runs: name the one that made the change."
+                    if state.final() is not None
+                    else f"Go on with: exoscope resume {folder.run}, or plan again.",
+                )
             plan = msgspec.structs.replace(
                 undo_plan(file.plan, done, opened.snapshot, before=folder.snapshot(), app=app, to=to),
                 of_run=folder.run,

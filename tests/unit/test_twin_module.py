@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from exoscope.outcome import BadInput
-from exoscope.powershell.cmdlets import find
+from exoscope.powershell import read, render, sample_values, templates
+from exoscope.powershell.cmdlets import SELECT, find
 from exoscope.twin.module import NAME, Place, function_text, manifest_text, module_text, write_module
 
 PLACE = Place(
@@ -42,6 +43,7 @@ def test_the_surface_is_the_reference_pages() -> None:
     assert "[ValidateSet('RestrictAccess', 'DenyAccess')] [string] $AccessRight" in policy
     assert "DefaultParameterSetName = 'Identity'" in text_of("Get-Recipient")
     assert "ShouldProcess" not in text_of("Get-Recipient")
+    assert "SupportsShouldProcess" in text_of("Test-ServicePrincipalAuthorization"), "its page has -Confirm"
     assert "ConfirmImpact = 'High'" in text_of("Remove-ManagementScope")
 
 
@@ -73,3 +75,17 @@ def test_only_our_own_module_is_replaced(tmp_path: Path) -> None:
         write_module(tmp_path / "other", PLACE)
     assert refused.value.code == "exists"
     assert list(foreign.iterdir()) == [foreign / f"{NAME}.psd1"]
+
+
+def test_every_template_finds_its_parameters() -> None:
+    """A parameter that a template uses is offered, or comes with ShouldProcess or CmdletBinding."""
+    common = {"ErrorAction", "WarningAction", "Verbose"}
+    for name in templates():
+        for pipeline in read(render(name, sample_values(name))):
+            for operation in pipeline:
+                if operation.cmdlet == SELECT:
+                    continue
+                text = text_of(operation.cmdlet)
+                given = set(re.findall(r"\] \$([A-Za-z0-9]+)", text)) | common
+                given |= {"WhatIf", "Confirm"} if "SupportsShouldProcess" in text else set()
+                assert set(operation.parameters) <= given, name

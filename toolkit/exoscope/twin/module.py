@@ -111,7 +111,8 @@ def function_text(cmdlet: Cmdlet) -> str:
     shown = [each for each in cmdlet.parameters.values() if each.online is not False and cmdlet.has(each.name)]
     offered = {each.name for each in shown}
     sets = [each for each in cmdlet.sets if each.mandatory <= offered]
-    changes = cmdlet.name.partition("-")[0] not in _READING
+    # a Test- may have -Confirm too; a cmdlet that changes something has it even where its page forgot
+    changes = cmdlet.has("Confirm") or cmdlet.name.partition("-")[0] not in _READING
     settings = ["PositionalBinding = $false"]
     if len(sets) > 1:
         settings.append(f"DefaultParameterSetName = {literal(_default(cmdlet))}")

@@ -202,7 +202,8 @@ def test_errors_are_those_of_the_gateway(connect: Connect, twin: Twin, clock: Qu
         gateway.close()
 
 
-def test_a_whole_tenant_reads_as_over_the_gateway(shared_twin: Twin) -> None:
+def test_a_whole_tenant_reads_as_over_the_gateway(shared_twin: Twin, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "exoscope.exchange")
     gateway = load_profile(Path(shared_twin.ready["profile"]), os.environ)
     found = []
     for profile in (gateway, profile_of(shared_twin)):
@@ -210,6 +211,11 @@ def test_a_whole_tenant_reads_as_over_the_gateway(shared_twin: Twin) -> None:
             snapshot = read_snapshot(connection)
             found.append(msgspec.structs.replace(snapshot, read_at=shared_twin.tenant.state.read_at))
     assert found[0] == found[1]
+    groups = found[1].groups
+    assert isinstance(groups, tuple)
+    assert sum(group.members is not None for group in groups) > 2
+    sent = [record.getMessage() for record in caplog.records if "$batch" in record.getMessage()]
+    assert sent, "members are read several groups to a request"
 
 
 def test_pages_are_joined_and_of_any_size(connect: Connect) -> None:
@@ -309,7 +315,7 @@ def test_a_denial_tells_the_reason_of_the_header(serve: Callable[..., Twin], sam
     twin = serve(msgspec.structs.replace(sample, access_policies=msgspec.UNSET))
     profile = profile_of(twin)
     session = open_session(profile, Tokens(profile, SystemClock()), clock=SystemClock())
-    with pytest.raises(AccessDenied, match="^Get-ApplicationAccessPolicy: Access is denied: access_policies") as denied:
+    with pytest.raises(AccessDenied, match=r"^Get-ApplicationAccessPolicy: Access is denied: access_policies") as denied:
         rows_of(session, "inventory/access_policies")
     assert denied.value.request_id
     session.close()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
 
 from exoscope.model import Noun
+from exoscope.outcome import ServiceError
 
 Row = dict[str, Any]
 """One row: column → null, boolean, number, string or list of strings. Columns as the server spells them; compare without case."""
@@ -52,4 +54,18 @@ class ExchangeSession(Protocol):
 
     def close(self) -> None:
         """End the session; never raises."""
+        ...
+
+
+@runtime_checkable
+class ReadsTogether(Protocol):
+    """What a session also is where its road takes several reads in one request (the admin API)."""
+
+    def run_each(
+        self, scripts: Sequence[str], *, deadline: float = DEADLINE, batch: int | None = None
+    ) -> tuple[Result | ServiceError, ...]:
+        """Run reads of one pipeline each: each one's result, or the error it answered.
+
+        Raises SignInFailed, WrongTenant and GuardRefused; BadInput when one of them is no read.
+        """
         ...

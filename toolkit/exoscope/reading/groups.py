@@ -17,6 +17,7 @@ from exoscope.exchange.recipients import (
     GroupRow,
     RecipientList,
     Restrictions,
+    members_together,
     owner_guids,
     read_groups,
     read_members,
@@ -95,20 +96,29 @@ class GroupReader:
         found: dict[str, tuple[str, ...]] = {}
         waiting = list(needed)
         while waiting:
-            guid = waiting.pop(0)
-            group = groups[guid]
-            members = self.attempt(f"groups[{_name(group)}].members", partial(self._members_of, group, groups))
-            if isinstance(members, UnsetType):
-                continue
-            found[guid] = members
-            for member in members:
-                inner = member.casefold()
-                if inner in groups and inner not in needed:
-                    needed[inner] = None
-                    waiting.append(inner)
+            now, waiting = waiting, []
+            together = members_together(self.connection.exchange, [groups[guid] for guid in now])
+            for guid in now:
+                group = groups[guid]
+                read = partial(self._members_of, group, groups, together.get(guid))
+                members = self.attempt(f"groups[{_name(group)}].members", read)
+                if isinstance(members, UnsetType):
+                    continue
+                found[guid] = members
+                for member in members:
+                    inner = member.casefold()
+                    if inner in groups and inner not in needed:
+                        needed[inner] = None
+                        waiting.append(inner)
         return found
 
-    def _members_of(self, group: Group, groups: Mapping[str, Group]) -> tuple[str, ...]:
+    def _members_of(
+        self, group: Group, groups: Mapping[str, Group], already: tuple[str, ...] | ServiceError | None
+    ) -> tuple[str, ...]:
+        if isinstance(already, ServiceError):
+            raise already
+        if already is not None:
+            return already
         if group.recipient_type_details.casefold() == DYNAMIC:
             raise ServiceError("a dynamic group stores no members", code="not-told")
         members = read_members(self.connection.exchange, group)

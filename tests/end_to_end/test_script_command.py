@@ -13,11 +13,13 @@ from typing import Any
 import jsonschema
 import pytest
 
+from exoscope import snapshot
 from exoscope.intent import loads_intent
 from exoscope.planning import dump_plan, load_plan, plan_scope
 from planning_tenants import tenant
 from schemas import schemas
 from scripting_plans import sample_plan
+from twin_fixtures import SAMPLE
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -103,3 +105,21 @@ def test_holes_leave_files_out(run: Run, tmp_path: Path) -> None:
         path.name for path in (tmp_path / "change").iterdir()
     } == set()
     assert "not written" in done.stderr
+    said = run("script", "plan.json", "-o", "back", "--undo", code=3)
+    assert "exoscope undo" in said.stderr and not (tmp_path / "back").exists()
+
+
+def test_the_way_back_names_what_opens(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "plan.snapshot.json").write_bytes(SAMPLE.read_bytes())
+    done = run("script", "plan.json", "-o", "back", "--undo")
+    assert "become reachable again" in done.stderr and "ceo@contoso.com" in done.stderr
+    names = sorted(path.name for path in (tmp_path / "back").iterdir())
+    assert names == ["undo-01-restore-graph.ps1", "undo-02-withdraw-exchange.ps1"]
+    run("guard", *(f"back/{name}" for name in names))
+    said = run("script", "plan.json", "-o", "other", "--undo", "--snapshot", "other.json", code=2)
+    assert "other.json" in said.stderr
+    run("script", "plan.json", "-o", "other", "--snapshot", "plan.snapshot.json", code=2)
+    other = tenant({"mailboxes": ["ada"], "apps": {"omni": {}}})
+    snapshot.save(other, tmp_path / "other.json")
+    said = run("script", "plan.json", "-o", "other", "--undo", "--snapshot", "other.json", code=4)
+    assert "not the snapshot" in said.stderr and not (tmp_path / "other").exists()

@@ -14,8 +14,8 @@ import msgspec
 import pytest
 
 import exoscope.twin
-from exoscope.model import Plan, Request
-from exoscope.scripting import ScriptData, bytes_of, explain
+from exoscope.model import Plan
+from exoscope.scripting import ScriptData, bytes_of, explain, undo_of
 from exoscope.twin.server import Twin
 from powershell_oracles import pwsh
 from scripting_plans import datas, sample_plan
@@ -114,47 +114,47 @@ def test_the_whole_change_by_scripts_alone(
     assert kept != before and caller("GET", path).json()["requiredResourceAccess"] == kept
     gone = plan.steps[3].request.path.rpartition("/")  # type: ignore[union-attr]  # a Graph step
     assert gone[2] not in {row["id"] for row in caller.every(gone[0])}
-    assert environment_is_clean(tmp_path, caller)
+    assert no_token_is_left(tmp_path)
 
     # Run again: everything is so already, and nothing is sent.
     done = run(served, tmp_path, secure, f"{graph} -EvidenceSeen grant")
     assert done.returncode == 0 and "sending" not in done.stdout, done.stdout + done.stderr
 
 
-def environment_is_clean(folder: Path, caller: GraphCaller) -> bool:
+def no_token_is_left(folder: Path) -> bool:
     """No file that was written holds a token."""
     return all(b"eyJ" not in path.read_bytes() for path in folder.iterdir() if path.is_file())
 
 
-def test_a_consent_and_a_request_are_given_back(
-    served: Twin, plan: Plan, scripts: dict[str, ScriptData], tmp_path: Path
-) -> None:
-    """The transitions the other way, as an undo has them: POST with the resource's object id, PATCH with one entry more."""
-    forward = scripts[CUTOVER]
-    gone = forward.steps[0].request
-    assert gone is not None
-    path = gone.path.rpartition("/")[0]
-    app = path.split("/")[2]
-    body = {
-        "principalId": app,
-        "resourceId": f"<{forward.steps[0].id}.resource_id>",
-        "appRoleId": forward.steps[0].key["app_role_id"],
-    }
-    turned = [msgspec.structs.replace(step, before=step.after, after=step.before) for step in forward.steps]
-    turned[0] = msgspec.structs.replace(turned[0], request=Request("POST", path, body))
-    data = msgspec.structs.replace(forward, script="back.ps1", after=None, steps=tuple(turned))
-    script = tmp_path / "back.ps1"
-    script.write_bytes(bytes_of(data))
+def test_the_way_back_by_scripts_alone(served: Twin, plan: Plan, tmp_path: Path) -> None:
+    """After the whole change: the consent and the request come back, then the narrow access goes."""
+    back = undo_of(plan, load_sample())
+    restore, withdraw = datas(back, SHORT, graph=served.ready["graph"].removesuffix("/v1.0"), prefix="undo-").values()
+    for data in (restore, withdraw):
+        (tmp_path / data.script).write_bytes(bytes_of(data))
+    first, second = tmp_path / restore.script, tmp_path / withdraw.script
     secure = "$token = ConvertTo-SecureString -String $env:GRAPH_TOKEN -AsPlainText -Force"
-    done = run(served, tmp_path, secure, f"& '{script}' -AccessToken $token -ReadBackSeconds 20")
+    done = run(served, tmp_path, secure, f"& '{first}' -AccessToken $token -ReadBackSeconds 20")
     assert done.returncode == 0, done.stdout + done.stderr
     caller = GraphCaller(served)
-    role = forward.steps[0].key["app_role_id"]
+    role = plan.steps[3].target.key["app_role_id"]
+    path = f"/servicePrincipals/{plan.apps[0].object_id}/appRoleAssignments"
     assert role in {row["appRoleId"] for row in caller.every(path)}
-    patched = forward.steps[1].request
-    assert patched is not None
-    required = caller("GET", patched.path + "?$select=id,requiredResourceAccess").json()["requiredResourceAccess"]
+    patched = plan.steps[4].request.path + "?$select=id,requiredResourceAccess"  # type: ignore[union-attr]  # a Graph step
+    required = caller("GET", patched).json()["requiredResourceAccess"]
     assert any(each["id"] == role for entry in required for each in entry["resourceAccess"])
+
+    result = Path(f"{first}.result.json")
+    told = json.loads(result.read_text())
+    assert withdraw.after is not None and withdraw.after.seconds == 60
+    ended = datetime.now(UTC) - timedelta(seconds=61)
+    result.write_text(json.dumps({**told, "finished_at": ended.strftime("%Y-%m-%dT%H:%M:%SZ")}))
+    connect = f"Connect-ExchangeOnline -AccessToken $env:EXCHANGE_TOKEN -Organization '{plan.tenant.domain}' -ShowBanner:$false"
+    done = run(served, tmp_path, connect, f"& '{second}' -AfterResult '{result}' -ReadBackSeconds 20")
+    assert done.returncode == 0, done.stdout + done.stderr
+    state, sample = served.tenant.state, load_sample()
+    for name in ("management_scopes", "role_assignments", "service_principals"):
+        assert len(getattr(state, name)) == len(getattr(sample, name))
 
 
 def test_another_tenants_token_is_refused(served: Twin, scripts: dict[str, ScriptData], tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from exoscope.outcome import BadInput, Exit
 if TYPE_CHECKING:
     from exoscope.model import PlanFile
 
+UNDO = "undo-"
+
 
 @frame.command("script", short_help="Write a plan as PowerShell files for change control.")
 @click.argument("plan", type=click.Path(path_type=Path), metavar="PLAN_JSON")
@@ -27,24 +29,55 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="Where the files go; made where it is missing.",
 )
+@click.option("--undo", is_flag=True, help="The files that take the plan back, once all of its own files ran.")
+@click.option(
+    "--snapshot",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="With --undo: the snapshot that the plan was made from; else the one that exoscope plan wrote beside it.",
+)
 @click.option("--stage", metavar="STAGE", help="Only this stage's files.")
 @frame.profile_option
 @frame.json_option
-def command(plan: Path, output: Path, stage: str | None, profile: Path | None, as_json: bool) -> None:
+def command(
+    plan: Path,
+    output: Path,
+    undo: bool,
+    snapshot: Path | None,
+    stage: str | None,
+    profile: Path | None,
+    as_json: bool,
+) -> None:
     """Write a plan as PowerShell files that people read, approve and run, with no exoscope where they run.
 
     One file for each stretch of a stage that Exchange alone, or Graph alone, does; their names sort in the order in which they
     run. They run on Windows PowerShell 5.1 and PowerShell 7, in a session that you connect, and hold no secret. A file is not
-    written while a value that only an earlier step gives stands in it as a hole: exit 3, and what is missing.
+    written while a value that only an earlier step gives stands in it as a hole: exit 3, and what is missing. --undo names
+    every mailbox that becomes reachable again.
     """
     from exoscope.planning import load_plan
-    from exoscope.scripting import bytes_of, parts_of
+    from exoscope.scripting import LeftOut, Part, bytes_of, only_known_by_running, parts_of
 
+    if snapshot is not None and not undo:
+        raise click.UsageError("--snapshot is about --undo")
     file = load_plan(frame.read_file(plan), str(plan))
     waits = Waits(profile)
-    parts, left = parts_of(
-        file.plan, file.hash, waits.seconds, lengthen=waits.lengthen, stage=stage, graph=_graph(profile)
-    )
+    parts: tuple[Part, ...] = ()
+    missing = only_known_by_running(file.plan) if undo else ()
+    if missing:
+        why = "the way back of {} needs what only running it gives: take it back with exoscope undo"
+        left = tuple(LeftOut(f"{UNDO}{step.id}", step.stage, why.format(step.id)) for step in missing)
+    else:
+        file = _back(file, plan, snapshot) if undo else file
+        parts, left = parts_of(
+            file.plan,
+            file.hash,
+            waits.seconds,
+            lengthen=waits.lengthen,
+            stage=stage,
+            graph=_graph(profile),
+            prefix=UNDO if undo else "",
+        )
     files = [(part.data, bytes_of(part.data)) for part in parts]
     if files:
         _make(output)
@@ -63,8 +96,23 @@ def command(plan: Path, output: Path, stage: str | None, profile: Path | None, a
     for each in left:
         frame.say(f"not written: {each.script}: {plain(each.why)}.")
     if left:
-        frame.say("Run what comes before with exoscope apply and resume: that run goes on with these steps by itself.")
+        if not undo:
+            frame.say("Run what comes before with exoscope apply: that run goes on with these steps by itself.")
         frame.finish(Exit.PENDING)
+
+
+def _back(file: PlanFile, path: Path, snapshot: Path | None) -> PlanFile:
+    """The plan that takes this one back. Says on stderr which mailboxes open again."""
+    from exoscope import snapshot as snapshots
+    from exoscope.model import PlanFile
+    from exoscope.planning import plan_hash
+    from exoscope.scripting import undo_of
+
+    back = undo_of(file.plan, snapshots.load(snapshot or path.with_name(f"{path.stem}.snapshot.json")))
+    for app in back.apps:
+        for note in app.notes:
+            frame.say(f"{plain(app.display_name)}: {plain(note)}")
+    return PlanFile("exoscope/plan@1", plan_hash(back), back)
 
 
 def _graph(profile: Path | None) -> str | None:

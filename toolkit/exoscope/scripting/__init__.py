@@ -10,6 +10,7 @@ from exoscope.scripting.data import ScriptData, ScriptStep
 from exoscope.scripting.explaining import Explained, explain
 from exoscope.scripting.frames import bytes_of, text_of
 from exoscope.scripting.parts import LeftOut, Part, graph_root, parts_of
+from exoscope.scripting.undoing import only_known_by_running, undo_of
 
 __all__ = [
     "Explained",
@@ -20,6 +21,8 @@ __all__ = [
     "bytes_of",
     "explain",
     "graph_root",
+    "only_known_by_running",
     "parts_of",
     "text_of",
+    "undo_of",
 ]

@@ -15,6 +15,7 @@ from exoscope.model import Gate, Plan, Snapshot, Stage, Target
 from exoscope.outcome import BadInput, Refused, Unreadable
 from exoscope.planning import dump_plan, effect, gate_seconds, load_plan, moments, plan_hash, plan_scope, schedule
 from exoscope.planning.operations import Context, NoOperation, operation
+from exoscope.planning.operations import step as make_step
 from exoscope.planning.states import agrees, differences, key_of, shown
 from exoscope.planning.tokens import token_minutes, token_wait
 from exoscope.planning.world import World
@@ -366,3 +367,30 @@ def test_a_narrower_permission_is_looked_at_too() -> None:
     snapshot, plan = a_plan({"apps": {"omni": {}}})
     said = broken(snapshot, widened(plan, role="Application Mail.ReadWrite"))
     assert "Mail.ReadWrite could reach ada@contoso.com" in said
+
+
+def test_scopes_that_change_places_are_tried_one_by_one_however_many_others_move() -> None:
+    names = ["one", "other", *(f"unused {number}" for number in range(8))]
+    snapshot = tenant(
+        {
+            **BASE,
+            "groups": {"sales": ["ada"], "hr": ["bob"]},
+            "apps": {"omni": {}},
+            "pointers": ["omni"],
+            "scopes": {name: f"MemberOfGroup -eq 'DN({'hr' if name == 'other' else 'sales'})'" for name in names},
+            "assignments": [
+                {"name": name, "role": "Application Mail.Read", "app": "omni", "scope": f"scope:{name}"}
+                for name in ("one", "other")
+            ],
+        }
+    )
+    app = snapshot.apps[0]  # type: ignore[index] # read in full
+    steps = []
+    for number, name in enumerate(names, 1):
+        target = Target("management_scope", {"name": name})
+        before = shown(snapshot, target)
+        assert before is not None
+        there = {**before, "recipient_filter": f"MemberOfGroup -eq '{dn('sales' if name == 'other' else 'hr')}'"}
+        steps.append(make_step(f"step-{number}", "grant", target, before, there, app))
+    plan = replace(a_plan()[1], stages=(Stage("grant", "Grant", ()),), steps=tuple(steps))
+    assert "Mail.Read could lose" in broken(snapshot, plan)

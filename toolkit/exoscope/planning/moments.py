@@ -18,11 +18,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from exoscope.catalog import PERMISSIONS, canonical, granted_by, permission
-from exoscope.model import App, Noun, Plan, Snapshot, Step
+from exoscope.model import App, ManagementScopeScope, Noun, Plan, Snapshot, Step
 from exoscope.planning.drafts import listing
 from exoscope.planning.effect import apply_step
 from exoscope.planning.holdings import covers
-from exoscope.planning.states import find_app
+from exoscope.planning.states import find_app, fold
 from exoscope.planning.world import Mailboxes, World
 
 _MOST = 9
@@ -133,7 +133,7 @@ def _situations(world: World, plan: Plan, app: App, steps: Sequence[Step], name:
                 tokens.append(each)
             else:
                 exchange.append(each)
-        relevant = [each for each in (*exchange, *tokens) if _bears(world.snapshot, each, name)]
+        relevant = [each for each in (*exchange, *tokens) if _bears(base.world.snapshot, steps, each, name)]
         for acting in _combinations(relevant):
             yield stage.id, base.with_steps(acting).world
         gate = next((gate for gate in stage.gates if gate.app_id == app.app_id), None)
@@ -170,7 +170,7 @@ def _plumbing(step: Step) -> bool:
     return kind in ("organization", "pointer", "group") or (kind == "management_scope" and step.before is None)
 
 
-def _bears(snapshot: Snapshot, step: Step, name: str) -> bool:
+def _bears(snapshot: Snapshot, steps: Sequence[Step], step: Step, name: str) -> bool:
     kind = step.target.kind
     state = step.after if step.after is not None else step.before
     if state is None:
@@ -178,9 +178,31 @@ def _bears(snapshot: Snapshot, step: Step, name: str) -> bool:
     if kind == "consent":
         return covers(state["permission"], name)
     if kind == "role_assignment":
-        given = granted_by(state["role"], snapshot.roles)
-        return given is None or any(covers(each, name) for each in given)
+        return _gives(snapshot, state["role"], name)
+    if kind == "management_scope":
+        return any(_gives(snapshot, role, name) for role in _roles_over(snapshot, steps, step.target.key["name"]))
     return True
+
+
+def _gives(snapshot: Snapshot, role: str, name: str) -> bool:
+    """Does a role give it, or may it?"""
+    given = granted_by(role, snapshot.roles)
+    return given is None or any(covers(each, name) for each in given)
+
+
+def _roles_over(snapshot: Snapshot, steps: Sequence[Step], scope: str) -> set[str]:
+    """The roles that some assignment gives over a management scope, now or by one of the steps."""
+    assignments = snapshot.role_assignments
+    found = {
+        each.role
+        for each in (assignments if isinstance(assignments, tuple) else ())
+        if isinstance(each.scope, ManagementScopeScope) and fold(each.scope.name) == fold(scope)
+    }
+    for step in steps:
+        for state in (step.before, step.after) if step.target.kind == "role_assignment" else ():
+            if state is not None and fold(state["scope"].get("name")) == fold(scope):
+                found.add(state["role"])
+    return found
 
 
 def _combinations(steps: Sequence[Step]) -> Iterable[tuple[Step, ...]]:
@@ -193,8 +215,9 @@ def _units(steps: Sequence[Step]) -> list[tuple[Step, ...]]:
     """Steps that act together. Several steps on one object act in their order, so the later implies the earlier.
 
     Members come and go one by one, but each mailbox depends on its own alone: all additions and all removals are enough.
-    Of other changes, beyond what can be tried one by one, those of one kind and direction are taken together: reach grows
-    with each of them, or shrinks with each, so the extremes are among what is tried.
+    Of consents and assignments, beyond what can be tried one by one, those of one kind and direction are taken together: reach
+    grows with each of them, or shrinks with each, so the extremes are among what is tried. A scope that moves does both, and
+    so does a policy (the first restricts, another adds): they are never taken together.
     """
     members = [each for each in steps if each.target.kind == "group_member"]
     others = [each for each in steps if each.target.kind != "group_member"]
@@ -203,6 +226,7 @@ def _units(steps: Sequence[Step]) -> list[tuple[Step, ...]]:
         grouped.setdefault(("member", each.after is None), []).append(each)
     together = len(others) > _MOST
     for each in others:
-        direction = (each.target.kind, each.before is None, each.after is None) if together else (each.id,)
+        one_way = each.target.kind in ("consent", "role_assignment") and (each.before is None or each.after is None)
+        direction = (each.target.kind, each.before is None) if together and one_way else (each.id,)
         grouped.setdefault(direction, []).append(each)
     return [tuple(unit) for unit in grouped.values()]

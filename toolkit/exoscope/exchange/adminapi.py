@@ -92,7 +92,7 @@ class AdminApiSession:
         self._ready(DEADLINE)
 
     def run(self, script: str, *, deadline: float = DEADLINE, batch: int | None = None) -> Result:
-        """Run an operation script; see :meth:`ExchangeSession.run`. ``batch``: rows of one page, 1000 at most."""
+        """Run an operation script; see :meth:`ExchangeSession.run`. ``batch``: rows of one page (1000 where it is more)."""
         pipelines = powershell.read(script)
         if not pipelines:
             return Result()
@@ -101,7 +101,7 @@ class AdminApiSession:
         call = _call(pipelines[0])
         if is_read([call.cmdlet]):
             return repeated(
-                lambda left: self._read(call, left, batch or PAGE), call.cmdlet, clock=self._clock, deadline=deadline
+                lambda left: self._read(call, left, _size(batch)), call.cmdlet, clock=self._clock, deadline=deadline
             )
         return self._write(call, deadline)
 
@@ -120,7 +120,7 @@ class AdminApiSession:
         found: list[Result | ServiceError] = []
         for at in range(0, len(calls), BATCH_LIMIT):
             few = calls[at : at + BATCH_LIMIT]
-            first = self._first_pages(few, max(1.0, end - time.monotonic()), batch or PAGE)
+            first = self._first_pages(few, max(1.0, end - time.monotonic()), _size(batch))
             for script, call, page in zip(scripts[at:], few, first, strict=False):
                 left = max(1.0, end - time.monotonic())
                 found.append(self._settled(script, call, page, left, batch))
@@ -206,7 +206,7 @@ class AdminApiSession:
         try:
             if isinstance(page, ServiceError):
                 raise page
-            return self._read(call, deadline, batch or PAGE, page)
+            return self._read(call, deadline, _size(batch), page)
         except PASSING as error:
             log.info("%s: %s in a batch, asked for by itself", call.cmdlet, error.code)
         except (SignInFailed, WrongTenant):
@@ -293,7 +293,7 @@ class AdminApiSession:
         except AccessDenied as error:
             raise AccessDenied(
                 f"the tenant cannot be proven: {error.message}",
-                next="Give the operator a role that reads the organisation's settings (View-Only Configuration).",
+                next=f"{error.next} It must read the organisation's settings (View-Only Configuration is enough for that).",
                 request_id=error.request_id,
             ) from None
         found = {str(column(row, "ExternalDirectoryOrganizationId")).casefold() for row in rows}
@@ -309,6 +309,10 @@ class AdminApiSession:
     def close(self) -> None:
         """End the session; never raises."""
         self._drop()
+
+
+def _size(batch: int | None) -> int:
+    return PAGE if batch is None else max(1, min(batch, PAGE))
 
 
 def _call(pipeline: Pipeline) -> _Call:

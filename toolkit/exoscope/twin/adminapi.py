@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import re
 import threading
 import uuid
@@ -38,7 +37,6 @@ KEPT = 64  # results with pages left, the oldest forgotten first
 GENERIC = "#Exchange.GenericHashTable"
 ANCHOR = "SystemMailbox{bb558c35-97f1-4cb9-8ff7-d53741dc928c}"
 _LIMIT = 16 * 1024 * 1024
-_log = logging.getLogger("exoscope.twin.adminapi")
 
 Start = Callable[..., Any]
 

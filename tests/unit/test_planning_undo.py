@@ -370,3 +370,20 @@ def test_a_group_that_shares_the_managed_groups_display_name_is_never_removed_fo
     theirs = replace(ours, guid=guid("theirs"), external_directory_object_id=None, distinguished_name="CN=theirs")
     with pytest.raises(Unreadable, match="2 groups have the display name"):
         undo_plan(plan, done, replace(now, groups=(theirs, *now.groups)))  # type: ignore[misc] # as above
+
+
+def test_a_consent_whose_policy_went_since_does_not_come_back() -> None:
+    snapshot, plan = planned({"policies": [{"app": "omni", "group": "sales"}]})
+    now, done = run(snapshot, plan)
+    assert undo_plan(plan, done, now, before=snapshot).steps
+    bare = replace(now, access_policies=())
+    with pytest.raises(Refused, match=r"restore Mail\.Read could reach cid@contoso\.com") as caught:
+        undo_plan(plan, done, bare, before=snapshot)
+    assert caught.value.code == "unproven"
+
+
+def test_who_joined_the_group_since_does_not_stop_the_way_back() -> None:
+    snapshot, plan = planned({"policies": [{"app": "omni", "group": "sales"}]})
+    now, done = run(snapshot, plan)
+    groups = tuple(replace(g, members=(*(g.members or ()), guid("cid"))) for g in now.groups)  # type: ignore[union-attr] # read
+    assert undo_plan(plan, done, replace(now, groups=groups), before=snapshot).steps

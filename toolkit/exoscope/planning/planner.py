@@ -33,6 +33,7 @@ from exoscope.planning.stages import apply_change, assemble, makers_of
 from exoscope.planning.states import find_app, fold
 from exoscope.planning.telling import (
     NEEDS_CUSTOMIZED,
+    bypass_notes,
     cut_notes,
     denied_notes,
     entries_of,
@@ -282,7 +283,7 @@ def _app_plan(world: World, after: World, draft: Draft, makers: dict[str, str]) 
     app = draft.app
     later = find_app(after.snapshot, app.app_id) or app
     codes = not_scoped_because(after, later, draft.wanted, draft.kept)
-    denied = (*denied_notes(after, draft), *cut_notes(world, after, draft))
+    denied = (*denied_notes(after, draft), *bypass_notes(world, draft), *cut_notes(world, after, draft))
     also = {name for each in draft.wanted for name in each.entry.also_holds}
     return AppPlan(
         app_id=app.app_id,

@@ -54,6 +54,24 @@ def denied_notes(after: World, draft: Draft) -> tuple[str, ...]:
     return tuple(notes)
 
 
+def bypass_notes(world: World, draft: Draft) -> tuple[str, ...]:
+    """Whom a Deny policy keeps out now and a role assignment lets in: policies restrain consents, never assignments."""
+    policies = world.snapshot.access_policies
+    named = world.none
+    for policy in policies if isinstance(policies, tuple) else ():
+        if policy.access_right == "DenyAccess" and policy.app_id.casefold() in ("*", draft.app.app_id.casefold()):
+            named = named | world.policy_members(policy).inside
+    scope = world.none
+    for wanted in by_mechanism(draft.wanted, "rbac"):
+        scope = scope | (wanted.expected if wanted.mailbox else world.none)
+    let_in = scope & named
+    if not let_in:
+        return ()
+    return (
+        f"A DenyAccess policy names these, and does not hold a role assignment back: {listing(world.addresses(let_in))}",
+    )
+
+
 def permissions_of(world: World, after: World, draft: Draft) -> dict[str, PermissionReach]:
     """Reach before and after: of every intended permission, of the wider ones that are taken away or kept, and of what else
     changes."""

@@ -186,11 +186,12 @@ function New-SandboxRecord([string] $Kind, [string] $Text, [string] $Target, [st
     $record
 }
 
-function New-SandboxRefusal($Answer, $Connection, [string] $Target) {
+function New-SandboxRefusal($Answer, [string] $Target) {
     # The error record for an answer that is none.
     if ($Answer.Status -eq 401) {
         $text = 'UnAuthorized'
-        if ([datetime]::UtcNow -ge $Connection.Expires) { $text = 'UnAuthorized: the access token has expired.' }
+        # It was good when the connection was made.
+        if ($null -ne $script:Connected) { $text = 'UnAuthorized: the access token has expired.' }
         return New-SandboxRecord 'System.Exception' $text $Target 'AuthenticationError'
     }
     if ($Answer.Status -eq 403) {
@@ -252,7 +253,7 @@ function Invoke-SandboxCmdlet($Caller, [string] $Name, $Bound) {
             $text = 'The connection to the server was lost: ' + $_.Exception.Message
             return $Caller.WriteError((New-SandboxRecord 'System.Net.Http.HttpRequestException' $text $target 'ConnectionError'))
         }
-        if ($answer.Status -lt 200 -or $answer.Status -ge 300) { return $Caller.WriteError((New-SandboxRefusal $answer $connection $target)) }
+        if ($answer.Status -lt 200 -or $answer.Status -ge 300) { return $Caller.WriteError((New-SandboxRefusal $answer $target)) }
         $address = ''
         if ($null -eq $page) { continue }
         foreach ($warning in @($page.'@adminapi.warnings')) { if ($null -ne $warning) { $Caller.WriteWarning([string] $warning) } }
@@ -302,7 +303,7 @@ function Connect-Sandbox($Caller, $Bound) {
         Client      = New-SandboxClient
     }
     $answer = Send-Sandbox $connection 'GET' ($Sandbox.Origin + '/AdminApi/v1.0/' + $Sandbox.Tenant + '/EXOModuleFile?Version=3.9.2') '' 'Connect-ExchangeOnline'
-    if ($answer.Status -lt 200 -or $answer.Status -ge 300) { $Caller.ThrowTerminatingError((New-SandboxRefusal $answer $connection '')) }
+    if ($answer.Status -lt 200 -or $answer.Status -ge 300) { $Caller.ThrowTerminatingError((New-SandboxRefusal $answer '')) }
     $script:Connected = $connection
 }
 

@@ -96,6 +96,9 @@ def test_people_see_stages_reach_and_exact_powershell(run: Run, tmp_path: Path) 
     shown = run("show", "plan.json")
     assert "New-ManagementScope -Name" in shown.stdout and "needs Role Management" in shown.stdout
     assert "waits 2h (cache), not before 2" in shown.stdout
+    assert "Mail.Read: reaches every mailbox before, 8 mailbox(es) (ada@contoso.com, " in shown.stdout
+    assert "lost: every mailbox but ada@contoso.com, " in shown.stdout
+    assert "gained:" not in shown.stdout and "unknown:" not in shown.stdout
     answer = json.loads(run("show", "plan.json", "--json").stdout)
     assert answer["hash"] == load_plan((tmp_path / "plan.json").read_bytes()).hash
     assert [stage["id"] for stage in answer["stages"]] == ["grant", "cutover"]

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import click
 
 from exoscope.cli import frame
 from exoscope.outcome import Finding
+
+if TYPE_CHECKING:
+    from exoscope.model import Addresses
+
+SHOWN = 20
 
 
 def plain(text: str) -> str:
@@ -39,3 +45,12 @@ def findings(found: Iterable[Finding]) -> None:
             for each in found
         ),
     )
+
+
+def told(these: Addresses) -> str:
+    """A set of mailboxes in words, the first of them by name."""
+    names = ", ".join(plain(each) for each in these.addresses[:SHOWN])
+    more = f" and {len(these.addresses) - SHOWN} more" if len(these.addresses) > SHOWN else ""
+    if these.all_but:
+        return f"every mailbox but {names}{more}" if these.addresses else "every mailbox"
+    return f"{len(these.addresses)} mailbox(es)" + (f" ({names}{more})" if these.addresses else "")

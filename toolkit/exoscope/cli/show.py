@@ -8,7 +8,7 @@ import click
 
 from exoscope.cli import frame
 from exoscope.cli.planning import Waits, print_plan, print_refusals
-from exoscope.cli.printing import line
+from exoscope.cli.printing import line, told
 
 
 @frame.command("show", short_help="Print a plan: stages, steps, needs, times, exact PowerShell.")
@@ -35,6 +35,11 @@ def command(plan: Path, profile: Path | None, as_json: bool) -> None:
         line()
         verdict = "scoped" if app.scoped else f"NOT scoped ({', '.join(app.not_scoped_because)})"
         line(f"{app.display_name} ({app.app_id}): {verdict}")
+        for name, reach in app.permissions.items():
+            line(f"  {name}: reaches {told(reach.before)} before, {told(reach.after)} after")
+            for word, these in (("gained", reach.gained), ("lost", reach.lost), ("unknown", reach.unknown)):
+                if these.addresses or these.all_but:
+                    line(f"    {word}: {told(these)}")
         for note in app.notes:
             line(f"  note: {note}")
     print_refusals(file.plan.refusals)

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from exoscope.cli import changing, frame
-from exoscope.cli.printing import plain
+from exoscope.cli.printing import plain, told
 
 if TYPE_CHECKING:
-    from exoscope.model import Addresses, Plan
-
-SHOWN = 20
+    from exoscope.model import Plan
 
 
 @frame.command("undo", short_help="Take a run back, in the safe order.")
@@ -59,14 +57,6 @@ def _opens(plan: Plan) -> None:
     for app in plan.apps:
         for permission, reach in app.permissions.items():
             name = f"{plain(app.display_name)}, {permission}"
-            frame.say(f"{name}: reaches {_told(reach.before)} now, {_told(reach.after)} after")
+            frame.say(f"{name}: reaches {told(reach.before)} now, {told(reach.after)} after")
         for note in app.notes:
             frame.say(f"  {plain(note)}")
-
-
-def _told(these: Addresses) -> str:
-    names = ", ".join(plain(each) for each in these.addresses[:SHOWN])
-    more = f" and {len(these.addresses) - SHOWN} more" if len(these.addresses) > SHOWN else ""
-    if these.all_but:
-        return f"every mailbox but {names}{more}" if these.addresses else "every mailbox"
-    return f"{len(these.addresses)} mailbox(es)" + (f" ({names}{more})" if these.addresses else "")

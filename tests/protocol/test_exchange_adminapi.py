@@ -178,6 +178,57 @@ def _of(twin: Twin, name: str) -> str:
     return render_guarded(name, real(twin, name)).text
 
 
+def test_every_write_does_what_it_does_over_the_gateway(serve: Callable[..., Twin], sample: Snapshot) -> None:
+    """Each write template, with values of the sample tenant where it has them, on two tenants of the same beginning."""
+    writes = [
+        name
+        for name in powershell.templates()
+        if name.startswith(("rbac/", "groups/", "access_policy/")) and not name.rpartition("/")[2].startswith("_")
+    ]
+    assert len(writes) > 15
+    found = []
+    for road in ("gateway", "admin-api"):
+        twin = serve(sample, token_lifetime=600.0)
+        loaded = load_profile(Path(twin.ready["profile"]), os.environ)
+        used = loaded if road == "gateway" else profile_of(twin)
+        session = exchange.connect(used, Tokens(used, SystemClock()), clock=SystemClock())
+        told = []
+        for name in sorted(writes, key=lambda name: ("/remove_" in name, name)):
+            kind = outcome(session, render_guarded(name, _written(twin, name)).text)
+            told.append((name, kind if isinstance(kind, tuple) else "done"))
+        session.close()
+        found.append((told, [change.what for change in twin.tenant.log]))
+    assert found[0] == found[1]
+    assert sum(kind == "done" for _, kind in found[0][0]) > 10, found[0][0]
+
+
+def _written(twin: Twin, name: str) -> dict[str, Any]:
+    """Sample values, those that name objects replaced by the tenant's own."""
+    state = twin.tenant.state
+    groups, recipients, scopes = state.groups, state.recipients, state.management_scopes
+    pointers, assignments, units = state.service_principals, state.role_assignments, state.administrative_units
+    assert isinstance(groups, tuple)
+    assert isinstance(recipients, tuple)
+    assert isinstance(scopes, tuple)
+    assert isinstance(pointers, tuple)
+    assert isinstance(assignments, tuple)
+    assert isinstance(units, tuple)
+    security = next(each for each in groups if each.recipient_type_details == "MailUniversalSecurityGroup")
+    own = {
+        "group": security.guid,
+        "member": next(each.guid for each in recipients if each.guid not in (security.members or ())),
+        "members": [recipients[0].guid],
+        "app": pointers[0].object_id,
+        "service_principal": pointers[0].object_id,
+        "scope": scopes[0].name,
+        "administrative_unit": units[0].id,
+    }
+    given = {key: own.get(key, value) for key, value in sample_values(name).items()}
+    if "name" in given and not name.rpartition("/")[2].startswith("new_"):
+        given["name"] = assignments[0].name if "assignment" in name else scopes[0].name
+    return given
+
+
 def test_errors_are_those_of_the_gateway(connect: Connect, twin: Twin, clock: QuickClock) -> None:
     gateway_profile = load_profile(Path(twin.ready["profile"]), os.environ)
     gateway = exchange.connect(gateway_profile, Tokens(gateway_profile, clock), clock=clock)
@@ -315,7 +366,9 @@ def test_a_denial_tells_the_reason_of_the_header(serve: Callable[..., Twin], sam
     twin = serve(msgspec.structs.replace(sample, access_policies=msgspec.UNSET))
     profile = profile_of(twin)
     session = open_session(profile, Tokens(profile, SystemClock()), clock=SystemClock())
-    with pytest.raises(AccessDenied, match=r"^Get-ApplicationAccessPolicy: Access is denied: access_policies") as denied:
+    with pytest.raises(
+        AccessDenied, match=r"^Get-ApplicationAccessPolicy: Access is denied: access_policies"
+    ) as denied:
         rows_of(session, "inventory/access_policies")
     assert denied.value.request_id
     session.close()

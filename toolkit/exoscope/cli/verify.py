@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 
 
 @frame.command("verify", short_help="Prove a plan or an intent with Exchange's answers and Graph calls as the app.")
-@click.argument("subject", type=click.Path(path_type=Path), metavar="PLAN_OR_SCOPE")
+@click.argument("subject", type=click.Path(path_type=Path), metavar="PLAN_OR_SCOPE", required=False)
+@click.option(
+    "--from-script",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="RESULT",
+    help="Take the result of a script of the plan into the plan's run instead; resume then goes on with it.",
+)
 @click.option(
     "--sample",
     type=click.IntRange(1),
@@ -60,7 +66,8 @@ if TYPE_CHECKING:
 @frame.state_option
 @frame.json_option
 def command(
-    subject: Path,
+    subject: Path | None,
+    from_script: Path | None,
     sample: int | None,
     everything: bool,
     seed: int,
@@ -77,8 +84,17 @@ def command(
     """Prove a plan or an intent with Exchange's answers and Graph calls as the app. Changes nothing.
 
     The tenant is read anew. Exit 0: proven (or configured, accepted), 1: violated, 3: pending until ready_at, 6: unknown or
-    only configured.
+    only configured. --from-script proves nothing yet: what the script sent is noted in the run of its plan, which is begun
+    where there is none, and `exoscope resume` settles each such step by reading the tenant.
     """
+    if from_script is not None:
+        proving = (sample, limit_refusals, accept, evidence, wait)
+        if everything or probe_send or counts or any(each is not None for each in proving):
+            raise click.UsageError("--from-script proves nothing yet, so no option of the proof goes with it")
+        _take(from_script, subject, profile, state, as_json=as_json)
+        return
+    if subject is None:
+        raise click.UsageError("Missing argument 'PLAN_OR_SCOPE'.")
     if sample is not None and everything:
         raise click.UsageError("--sample and --all exclude each other")
     if counts and evidence is None:
@@ -123,6 +139,23 @@ def command(
     ending = verdict_exit(done.proof.verdict, accept_configured=accept == "configured")
     if ending:
         frame.finish(ending)
+
+
+def _take(path: Path, plan: Path | None, profile: Path | None, state: Path | None, *, as_json: bool) -> None:
+    """A script's result into the run of its plan."""
+    from exoscope.cli import changing
+    from exoscope.planning.hashing import load_plan
+    from exoscope.running import take_result
+    from exoscope.scripting import load_result
+
+    result = load_result(frame.read_file(path), str(path))
+    file = None if plan is None else load_plan(frame.read_file(plan), str(plan))
+    answer = take_result(result, changing.desk(profile, state), file)
+    if as_json:
+        frame.answer(answer)
+    else:
+        line(f"Run {answer.run}: took in {plain(result.script)}.")
+    frame.say(f"Go on with: exoscope resume {answer.run}")
 
 
 def _subject(path: Path) -> Subject:

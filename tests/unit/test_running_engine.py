@@ -339,6 +339,21 @@ def test_ctrl_c_leaves_an_open_run_and_names_resume(tmp_path: Path) -> None:
     assert bench.tenancy.writes["step-3"] == 1
 
 
+def test_ctrl_c_at_a_gate_leaves_a_run_that_says_how_long_it_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = bench_for(tmp_path)
+
+    def pressed(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bench.clock, "sleep", pressed)
+    assert apply(bench.file, bench.desk, wait=WAIT).outcome == "stopped"
+    left = status("last", bench.desk.store, bench.clock)
+    assert (left.outcome, left.waiting_for) == ("waiting", "time")
+    assert "(another 2 h)" in left.why
+
+
 def test_ctrl_c_while_resume_opens_the_tenant_is_no_run_that_nobody_touched(tmp_path: Path) -> None:
     bench = bench_for(tmp_path)
     apply(bench.file, bench.desk)

@@ -219,7 +219,8 @@ class RunState:
         if app.outcome == "done":
             return f"{name}: done{self._only_configured(app.app_id)}."
         paused = self.paused.get(app.app_id) or self.paused.get(SHARED)
-        if paused is not None:
+        # Who pressed Ctrl-C at a gate knows that; what they ask is how long the gate still takes.
+        if paused is not None and (paused.code != INTERRUPTED or app.ready_at is None):
             return f"{name}: {paused.why}"
         if app.code == INTERRUPTED:
             return f"{name}: interrupted in stage {app.stage}; resume goes on."

@@ -166,7 +166,7 @@ BY_HAND: dict[str, tuple[str, Callable[[Step], Step]]] = {
     ),
     "a path that climbs": (
         "step-6",
-        lambda step: replace(step, request=replace(step.request, path=f"{step.request.path}/..")),  # type: ignore[union-attr] # a Graph step
+        lambda step: replace(step, request=replace(step.request, path=f"{step.request.path}/..")),  # type: ignore[type-var,union-attr] # a Graph step
     ),
     "another app's consent": (
         "step-6",

@@ -23,7 +23,7 @@ def moved_elsewhere(world: World, after: World, app: App, steps: Iterable[Step])
 def _moves(step: Step) -> bool:
     """Can this step change whom an existing scope or policy holds?"""
     kind = step.target.kind
-    return kind in ("group", "group_member") or (kind == "management_scope" and step.before is not None)
+    return kind == "group_member" or (kind == "management_scope" and step.before is not None)
 
 
 def _assignments(world: World, after: World, app: App) -> Iterator[str]:

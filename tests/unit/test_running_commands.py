@@ -204,3 +204,17 @@ def test_a_run_on_a_twin_and_one_on_the_tenant_are_never_taken_for_each_other(
         assert isinstance(ended.exception, Refused), ended.stdout
         assert ended.exception.code == "other-endpoints"
     assert desk.bench.opened == opened
+
+
+def test_a_plan_whose_step_names_another_group_than_the_one_it_is_about_stops_before_the_call(desk: Desk) -> None:
+    values = {"group": "66666666-0000-0000-0000-000000000000"}
+
+    def other(step: Step) -> Step:
+        given = {**step.values, **values}
+        return replace(step, values=given, script=render_guarded("groups/set_group", given).text)
+
+    desk.plan.write_bytes(dump_plan(_written_by_hand(desk.bench.file, other, "step-2").plan))
+    ended = desk.run(apply.command, str(desk.plan), "--yes", "--json")
+    answer = json.loads(ended.stdout)
+    assert (ended.exit_code, answer["apps"][0]["code"]) == (5, "moved"), answer
+    assert [step for step, _ in desk.bench.tenancy.calls] == ["step-1"]

@@ -41,6 +41,17 @@ def fill_subject(step: Step, yields: Mapping[str, Mapping[str, Any]]) -> Step:
     )
 
 
+def identity_of(step: Step, yields: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """How a step's call names a group or policy that is there, its hole filled; None: it makes one, or is about something else.
+
+    Raises HoleError for a hole without a value.
+    """
+    name = {"group": "group", "access_policy": "identity"}.get(step.target.kind)
+    if name is None or name not in step.values or step.before is None:
+        return None
+    return str(fill({name: step.values[name]}, _texts(found(yields)))[name])
+
+
 def fill_call(step: Step, yields: Mapping[str, Mapping[str, Any]]) -> Filled:
     """What the step sends, its holes filled.
 

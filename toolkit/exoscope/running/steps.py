@@ -28,7 +28,7 @@ from exoscope.outcome import (
 )
 from exoscope.planning import states
 from exoscope.powershell import holes
-from exoscope.running.filling import Filled, fill_call, fill_subject
+from exoscope.running.filling import Filled, fill_call, fill_subject, identity_of
 from exoscope.running.journal import Journal, moment
 from exoscope.running.ports import Event, Progress, Tenancy
 from exoscope.running.records import StepDone, StepFailed, StepIntent
@@ -298,9 +298,14 @@ class Steps:
 
     def _call(self, step: Step, reading: Observed) -> Filled:
         try:
-            return fill_call(step, {**self.state.yields, step.id: reading.yields})
+            call = fill_call(step, {**self.state.yields, step.id: reading.yields})
+            named = identity_of(step, self.state.yields)
         except (BadInput, GuardRefused) as error:
             raise AppStops(error.code, f"{step.title}: {error.message}") from None
+        read = reading.yields.get("guid" if step.target.kind == "group" else "identity")
+        if named is not None and read is not None and named.casefold() != str(read).casefold():
+            raise AppStops("moved", f"{step.title}: it is {read} now, and the plan names {named}.")
+        return call
 
     def _done(
         self,

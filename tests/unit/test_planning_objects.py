@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from exoscope import catalog
 from exoscope.intent import loads_intent
-from exoscope.model import Consent, Intent, Plan, RoleAssignment, Snapshot
+from exoscope.model import Consent, Intent, Plan, RoleAssignment, Snapshot, Unread
 from exoscope.outcome import Refused
 from exoscope.planning import effect, names, plan_scope
 from exoscope.planning.drafts import Denied
@@ -311,3 +311,20 @@ def test_a_second_group_with_the_managed_groups_display_name_is_not_taken_for_it
     )
     for groups in ((theirs, *snapshot.groups), (*snapshot.groups, theirs)):  # type: ignore[misc] # read
         assert code(replace(snapshot, groups=groups), intent(listed("ada", "eve"))) == "name-clash"
+
+
+@pytest.mark.parametrize(
+    ("unread", "says"),
+    [
+        ((), "exoscope snapshot --for"),
+        ((Unread("groups[primary_smtp_address=hr@contoso.com].members", "denied"),), "exoscope snapshot --for"),
+        ((Unread("groups[primary_smtp_address=sales@contoso.com].members", "denied"),), "could not be read: denied"),
+    ],
+)
+def test_members_that_were_not_read_say_whether_anybody_tried(unread: tuple[Unread, ...], says: str) -> None:
+    snapshot = replace(tenant({**BASE, "groups": {"sales": {"members": None}, "hr": ["cid"]}}), unread=unread)
+    with pytest.raises(Refused) as caught:
+        plan_scope(snapshot, intent({"group": "sales@contoso.com"}))
+    (refusal,) = caught.value.refusals
+    assert refusal.code == "membership-unread"
+    assert says in refusal.message

@@ -199,10 +199,19 @@ def _near_groups(groups: Iterable[Group], value: str) -> str:
     return f"; near: {', '.join(close)}" if close else ""
 
 
+def _unread(snapshot: Snapshot, group: Group) -> str:
+    """Why a group's members are not in the snapshot: reading failed, or nobody asked for them."""
+    names = [str(each).casefold() for each in (group.primary_smtp_address, group.guid) if each]
+    for each in snapshot.unread:
+        if each.what.endswith(".members") and any(f"={name}]" in each.what.casefold() for name in names):
+            return f"could not be read: {each.why}"
+    return f"were not read. {_READ_AGAIN}"
+
+
 def direct_mailboxes(world: World, group: Group) -> Mailboxes:
     """A group's direct members that are mailboxes. Raises Denied ``membership-unread``."""
     if group.members is None:
-        raise Denied("membership-unread", f"the members of {group.display_name} were not read. {_READ_AGAIN}")
+        raise Denied("membership-unread", f"the members of {group.display_name} {_unread(world.snapshot, group)}")
     return world.of_guids(group.members)
 
 
@@ -217,7 +226,7 @@ def nested_groups(snapshot: Snapshot, group: Group) -> tuple[Group, ...]:
             inside = "" if current is group else f", a group inside {group.display_name},"
             raise Denied(
                 "membership-unread",
-                f"the members of {current.display_name}{inside} were not read. {_READ_AGAIN}",
+                f"the members of {current.display_name}{inside} {_unread(snapshot, current)}",
             )
         for member in current.members:
             inner = by_guid.get(fold(member))

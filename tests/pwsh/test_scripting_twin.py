@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 
 import exoscope.twin
 from exoscope.model import Plan
+from exoscope.planning import dump_plan
 from exoscope.scripting import ScriptData, bytes_of, explain, undo_of
 from exoscope.twin.server import Twin
 from powershell_oracles import pwsh
@@ -155,6 +157,41 @@ def test_the_way_back_by_scripts_alone(served: Twin, plan: Plan, tmp_path: Path)
     state, sample = served.tenant.state, load_sample()
     for name in ("management_scopes", "role_assignments", "service_principals"):
         assert len(getattr(state, name)) == len(getattr(sample, name))
+
+
+def test_a_result_goes_on_as_a_run(plan: Plan, tmp_path: Path) -> None:
+    """exoscope script, PowerShell, verify --from-script, resume: what the script did is not repeated."""
+    (tmp_path / "plan.json").write_bytes(dump_plan(plan))
+
+    def exoscope_(*words: str, code: int = 0) -> dict[str, Any]:
+        environ = {k: v for k, v in os.environ.items() if not k.startswith("EXOSCOPE")}
+        environ["EXOSCOPE_PROFILE"] = twin.ready["profile"]
+        done = subprocess.run(
+            [sys.executable, "-m", "exoscope", *words, "--json"],
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=90,
+            cwd=tmp_path,
+            env=environ,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    with exoscope.twin.serve(load_sample(), propagation=30.0, token_lifetime=600.0) as twin:
+        exoscope_("script", "plan.json", "-o", ".")
+        connect = f"Connect-ExchangeOnline -AccessToken $env:EXCHANGE_TOKEN -Organization '{plan.tenant.domain}' -ShowBanner:$false"
+        done = run(twin, tmp_path, connect, f"& '{tmp_path / GRANT}' -ReadBackSeconds 60")
+        assert done.returncode == 0, done.stdout + done.stderr
+        made = len(twin.tenant.state.role_assignments)  # type: ignore[arg-type]  # the sample tenant was read whole
+        words = ("--state", str(tmp_path / "state"))
+        taken = exoscope_("verify", "plan.json", "--from-script", f"{GRANT}.result.json", *words)
+        assert (taken["done"], taken["steps"]) == (0, 5)
+        gone_on = exoscope_("resume", taken["run"], *words, code=3)
+        assert (gone_on["outcome"], gone_on["done"]) == ("waiting", 3)
+        assert len(twin.tenant.state.role_assignments) == made  # type: ignore[arg-type]  # as above
 
 
 def test_another_tenants_token_is_refused(served: Twin, scripts: dict[str, ScriptData], tmp_path: Path) -> None:

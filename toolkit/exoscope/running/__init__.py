@@ -8,6 +8,7 @@ from exoscope.running.desk import Desk, Opened
 from exoscope.running.ports import Event, Evidence, Survey, Tenancy
 from exoscope.running.status import runs, status
 from exoscope.running.store import Store
+from exoscope.running.taking import take_result
 from exoscope.running.undo import undo
 
 __all__ = [
@@ -26,5 +27,6 @@ __all__ = [
     "resume",
     "runs",
     "status",
+    "take_result",
     "undo",
 ]

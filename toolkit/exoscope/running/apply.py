@@ -29,7 +29,7 @@ def apply(file: PlanFile, desk: Desk, *, wait: float = 0.0, expected_hash: str |
             code="other-plan",
             next="Review the plan at hand, or name the file that was reviewed.",
         )
-    _refuse_misfits(file)
+    refuse_misfits(file)
     with desk.store.lock(file.plan.tenant.id):
         _refuse_twice(desk.store, file)
         with desk.open(file.plan) as opened:
@@ -59,7 +59,7 @@ def resume(run: str, desk: Desk, *, wait: float = 0.0) -> RunAnswer:
             return left_open(desk, state, "Interrupted.")
 
 
-def _refuse_misfits(file: PlanFile) -> None:
+def refuse_misfits(file: PlanFile) -> None:
     """A hash tells that a plan was not edited since it was hashed, not that exoscope wrote it."""
     apps = {app.app_id.casefold(): app for app in file.plan.apps}
     for step in file.plan.steps:

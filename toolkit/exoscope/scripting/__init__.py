@@ -10,6 +10,7 @@ from exoscope.scripting.data import ScriptData, ScriptStep
 from exoscope.scripting.explaining import Explained, explain
 from exoscope.scripting.frames import bytes_of, text_of
 from exoscope.scripting.parts import LeftOut, Part, graph_root, parts_of
+from exoscope.scripting.results import ScriptResult, load_result
 from exoscope.scripting.undoing import only_known_by_running, undo_of
 
 __all__ = [
@@ -17,10 +18,12 @@ __all__ = [
     "LeftOut",
     "Part",
     "ScriptData",
+    "ScriptResult",
     "ScriptStep",
     "bytes_of",
     "explain",
     "graph_root",
+    "load_result",
     "only_known_by_running",
     "parts_of",
     "text_of",

@@ -83,7 +83,7 @@ def parts_of(
             kind = stretch[0].kind
             name = f"{prefix}{number:02d}-{each.id}-{kind}.ps1"
             if stage in (None, each.id):
-                missing = dict.fromkeys(hole for step in stretch for hole in _missing(step))
+                missing = dict.fromkeys(hole for step in stretch for hole in missing_of(step))
                 if missing:
                     why = f"{', '.join(missing)} has no value before an earlier step was done"
                     left.append(LeftOut(name, each.id, why))
@@ -119,7 +119,7 @@ def _stretches(steps: list[Step]) -> Iterator[list[Step]]:
     """Steps of one kind in a row; what has holes stands apart, so that what has none can go first."""
     stretch: list[Step] = []
     for step in steps:
-        same = stretch and stretch[0].kind == step.kind and bool(_missing(stretch[0])) == bool(_missing(step))
+        same = stretch and stretch[0].kind == step.kind and bool(missing_of(stretch[0])) == bool(missing_of(step))
         if stretch and not same:
             yield stretch
             stretch = []
@@ -128,7 +128,7 @@ def _stretches(steps: list[Step]) -> Iterator[list[Step]]:
         yield stretch
 
 
-def _missing(step: Step) -> tuple[str, ...]:
+def missing_of(step: Step) -> tuple[str, ...]:
     """Holes that this step's own reading, just before its write, does not fill."""
     request = [] if step.request is None else [step.request.path, step.request.body]
     found = holes([step.target.key, step.before, step.after, step.values, step.script, *request])

@@ -363,3 +363,13 @@ apps:
     assert sum(check["expected"] == "allowed" for check in proof["checks"]) == inside
     ada = rows(answer, permission)["ada@contoso.com"]
     assert ada["graph"] == ("allowed" if permission == "Mail.Read" else "not-asked")
+
+
+def test_where_the_intents_group_is_missing_nothing_is_asked_and_nothing_claimed(desk: Desk) -> None:
+    scope = desk.intent()
+    scope.write_text(scope.read_text(encoding="utf-8").replace(OMNISCOPE_GROUP, "gone@contoso.com"), encoding="utf-8")
+    answer = desk.verify(scope, code=6)
+    proof = answer["apps"][0]["permissions"]["Mail.Read"]
+    assert (answer["verdict"], proof["checks"]) == ("unknown", [])
+    assert "gone@contoso.com" in proof["why"]
+    assert "0 times" in desk.talk

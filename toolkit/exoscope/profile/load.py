@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import re
 import tomllib
@@ -122,6 +123,8 @@ class _Table:
     def need(self, key: str) -> str:
         value = self.text(key)
         if value is None:
+            for near in difflib.get_close_matches(key, self.values, n=1, cutoff=0.7):
+                self.fail(near, f"is not a key that exoscope knows; {key} is needed")
             self.reader.fail(self.name, f"needs {key}")
         return value
 

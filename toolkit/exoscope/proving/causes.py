@@ -21,7 +21,8 @@ class Cause(NamedTuple):
     remedy: str | None
 
 
-PLAN_AGAIN = "exoscope plan scope.yaml -o plan.json && exoscope apply plan.json"
+PLAN_AGAIN = "exoscope plan SCOPE_YAML -o NEW_PLAN && exoscope apply NEW_PLAN"
+"""With the names of the intent at hand and of a new file: which ones is not known here."""
 
 
 def cause_of(

@@ -65,6 +65,8 @@ def estimate(sources: Sources, reach: Reach, claims: Sequence[AppClaim], options
     asked = probes = refusals = 0
     for claimed in claims:
         for claim in claimed.claims:
+            if claim.problem is not None and claim.doubtful == reach.mailboxes:
+                continue
             chosen = choose(reach, claim, options)
             asked += len(chosen.test)
             if witnesses.unasked(sources, claimed.app, claim.permission, send=options.send) is None:
@@ -156,6 +158,9 @@ def _prove_one(
     scoped: bool | None,
 ) -> PermissionProof:
     app, name = claimed.app, claim.permission
+    if claim.problem is not None and claim.doubtful == reach.mailboxes:
+        # Nobody can say what to expect of any mailbox, so no answer would prove or disprove anything: none is asked.
+        return PermissionProof(Verdict.UNKNOWN, (), 0, len(reach.mailboxes), None, options.seed, claim.problem)
     chosen = choose(reach, claim, options)
     why_not = witnesses.unasked(sources, app, name, send=options.send) if graph else "Graph cannot speak at this gate"
     roles = witnesses.carried(sources, app, name) if why_not is None else ()

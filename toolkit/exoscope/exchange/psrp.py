@@ -119,6 +119,9 @@ class PsrpPool:
         pool.open()
         if pool.state != RunspacePoolState.OPENED:
             raise LostSession("the gateway could not open a PowerShell session")
+        # pypsrp took proxies and CAs from the environment when it made this session; requests would go through the
+        # environment again for each request, three times an operation.
+        self._wsman.transport.session.trust_env = False
         self._pool = pool
 
     def _invoke(self, script: str, parameters: Mapping[str, Parameter], deadline: float, batch: int | None) -> Output:

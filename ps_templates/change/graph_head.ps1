@@ -26,4 +26,6 @@ if ($ExoscopeBytes.Length -lt 3 -or $ExoscopeBytes[0] -ne 0xEF -or $ExoscopeByte
     throw 'ExoscopeDecoding: this file has lost its byte order mark: save it as UTF-8 with one. Nothing was changed.'
 }
 $ErrorActionPreference = 'Stop'
+# Services leave out what is not set; whoever runs this may have made that an error.
+Set-StrictMode -Off
 

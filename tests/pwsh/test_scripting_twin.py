@@ -51,7 +51,8 @@ def scripts(served: Twin, plan: Plan) -> dict[str, ScriptData]:
 def run(served: Twin, folder: Path, before: str, words: str) -> subprocess.CompletedProcess[str]:
     """What an operator's session does: connect, then run the script. The token comes by the environment, not by a file."""
     wrapper = folder / "session.ps1"
-    wrapper.write_text(f"{before}\n{words}\nexit $LASTEXITCODE\n", encoding="utf-8-sig")
+    # Strictness that the operator's profile sets must not reach the script.
+    wrapper.write_text(f"{before}\nSet-StrictMode -Version Latest\n{words}\nexit $LASTEXITCODE\n", encoding="utf-8-sig")
     environ = {k: v for k, v in os.environ.items() if not k.startswith("EXOSCOPE")}
     environ |= {"PSModulePath": served.ready["module"], "SSL_CERT_FILE": served.ready["ca"]}
     environ["GRAPH_TOKEN"] = token(served)

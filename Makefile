@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-WORKERS ?= 2
+# More than two cores' worth: many tests wait for gates, tokens and caches.
+WORKERS ?= 4
 
 .PHONY: demo test long lint bench fuzz dist clean
 

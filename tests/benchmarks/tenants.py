@@ -17,6 +17,7 @@ from exoscope.model import (
     ManagementScope,
     ManagementScopeScope,
     Organization,
+    OrganizationScope,
     PolicyScope,
     Recipient,
     RoleAssignment,
@@ -118,6 +119,8 @@ def _management_scope(number: int, groups: int, chance: random.Random) -> Manage
 
 
 def _scope(number: int, groups: int, chance: random.Random) -> Scope:
+    if number % 100 == 2:
+        return OrganizationScope()
     if number % 10 == 0:
         return AdministrativeUnitScope(guid(8, number % 20))
     if number % 10 == 1:

@@ -144,7 +144,10 @@ def watching(twin: Twin, app_id: str, *addresses: str) -> Iterator[None]:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("mechanism", "consented", "forbidden"),
-    [("rbac", True, (INSIDE, "denied")), ("access-policy", False, (OUTSIDE, "allowed"))],
+    [
+        ("rbac", True, (INSIDE, "denied")),
+        pytest.param("access-policy", False, (OUTSIDE, "allowed"), marks=pytest.mark.long),
+    ],
     ids=["no outage while scoping", "never wider while onboarding"],
 )
 def test_killed_between_any_two_records(

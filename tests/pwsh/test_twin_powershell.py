@@ -184,6 +184,7 @@ def test_throttling_and_a_connection_that_is_cut(connect: Connect, served: Twin,
     session.run(remove(f"Cut {road}"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("road", ROADS)
 def test_a_token_that_ends_in_the_middle(connect: Connect, road: str) -> None:
     """A write is told that the session is lost, and not done; a read goes on in a new one, with a new token."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
+from msgspec.structs import replace
+
 from exoscope import snapshot as snapshots
 from exoscope._version import __version__
 from exoscope.checking.history import Past, past
-from exoscope.clock import Clock
+from exoscope.clock import Clock, iso
 from exoscope.model import Intent, Noun, Plan, PlanFile, Proof, Snapshot, WaitKind
 from exoscope.outcome import Verdict
 from exoscope.proving import LOUD, AppClaim, Options, estimate, of_intent, of_plan, prove
@@ -102,6 +104,9 @@ def _once(
     known = past(store, tenant.id, subject.hash if isinstance(subject, PlanFile) else None, waits, lengthen=lengthen)
     _forewarn(connection, reach, claims, options, known, say)
     proof = prove(connection, reach, claims, options, known.histories, clock, progress)
+    if proof.verdict is Verdict.PENDING and proof.ready_at is None:
+        # No journal here tells of the change, so it may be as young as this moment: a whole cache time from now settles it.
+        proof = replace(proof, ready_at=iso(clock.now() + timedelta(seconds=waits["cache"])))
     return Verification(
         proof=proof,
         snapshot=fresh,

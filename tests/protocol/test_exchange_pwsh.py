@@ -240,7 +240,7 @@ def test_a_pool_that_does_not_open_says_why(connect: Connect, fake: FakePwsh) ->
 @pytest.mark.parametrize(
     ("program", "words"),
     [
-        ("echo 'no libicu here' >&2; exit 134", "no libicu here"),
+        ("exec 1>&-; sleep 0.3; echo 'no libicu here' >&2; exit 134", "no libicu here"),
         ("exit 0", "it ended"),
         ("echo Welcome; sleep 5", "no PSRP"),
         ("exec sleep 5", "no answer within"),

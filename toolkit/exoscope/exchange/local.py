@@ -122,7 +122,9 @@ class PwshPool:
             client.open()
             self._until(opened, time.monotonic() + deadline)
         except (_Late, LostSession) as error:
-            told = child.complaint or getattr(error, "message", "") or f"no answer within {deadline:g} s"
+            told = error.message if isinstance(error, LostSession) else f"no answer within {deadline:g} s"
+            if complaint := child.complaint:
+                told = f"{told} ({complaint})"
             self._kill()
             raise Transient(f"{self.program} does not serve a session: {told}", next=_NEXT) from None
         except BaseException:

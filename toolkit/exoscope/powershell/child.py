@@ -21,7 +21,7 @@ import threading
 import uuid
 import weakref
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 from xml.etree import ElementTree
@@ -37,6 +37,7 @@ FRAGMENT = 32_768  # bytes of PSRP in one Data element, as PowerShell's own clie
 _ACKS = frozenset({"DataAck", "CommandAck", "CloseAck", "SignalAck"})
 _TAGS = frozenset({"Data", "Command", "Close", "Signal"}) | _ACKS
 _END = 5.0  # seconds a child has to end by itself
+_LAST_WORDS = 2.0  # seconds to read what an ended child complained of; whatever it started may hold the stream open
 
 
 class ChildEnded(Exception):
@@ -134,12 +135,9 @@ class Child:
         if ends.stdin is None or ends.stdout is None or ends.stderr is None:
             raise AssertionError("unreachable: all three are pipes")
         # The threads hold the streams, not this object: it can be collected, and ends its child then.
-        for name, work, arguments in (
-            ("write", _write, (ends.stdin, self._outgoing, acknowledged)),
-            ("read", _read, (ends.stdout, self._incoming, acknowledged)),
-            ("complain", _drain, (ends.stderr, self._complaints)),
-        ):
-            threading.Thread(target=work, args=arguments, name=f"pwsh-{name}", daemon=True).start()
+        _start("write", _write, ends.stdin, self._outgoing, acknowledged)
+        _start("read", _read, ends.stdout, self._incoming, acknowledged)
+        self._complaining = _start("complain", _drain, ends.stderr, self._complaints)
 
     @property
     def pid(self) -> int:
@@ -148,7 +146,11 @@ class Child:
 
     @property
     def complaint(self) -> str:
-        """The last lines of its standard error, in one line. Show it only while it was told no secret."""
+        """The last lines of its standard error, in one line; all of it once the child is gone. Show it only while it was told no
+        secret.
+        """
+        if self._ended is not None:
+            self._complaining.join(_LAST_WORDS)  # its output may end before what it complained of was read
         return " ".join(" ".join(self._complaints).split())[:500]
 
     def send(self, element: Element) -> None:
@@ -181,6 +183,12 @@ class Child:
         """End it at once, and what it started; never raises."""
         self._outgoing.put(None)
         self._finalizer()
+
+
+def _start(name: str, work: Callable[..., None], *arguments: object) -> threading.Thread:
+    thread = threading.Thread(target=work, args=arguments, name=f"pwsh-{name}", daemon=True)
+    thread.start()
+    return thread
 
 
 def _write(stream: IO[bytes], lines: queue.SimpleQueue[bytes | None], acknowledged: threading.Semaphore) -> None:

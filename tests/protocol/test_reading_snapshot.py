@@ -179,6 +179,47 @@ def test_a_unit_whose_members_fail_takes_the_list_with_it(serve: Callable[..., T
     assert any(each.what.startswith("administrative_units[") for each in found.unread)
 
 
+def lifetimes(found: Snapshot) -> dict[str, object]:
+    assert isinstance(found.apps, tuple)
+    return {app.display_name: app.token_lifetime_minutes for app in found.apps}
+
+
+def test_the_organisations_default_token_lifetime_counts_for_every_app(
+    serve: Callable[..., Twin], sample: Snapshot
+) -> None:
+    twin = serve(sample, token_lifetime=60.0)
+    before = lifetimes(read(twin))
+    assert before["Fabrikam CRM Connector"] == 120
+    assert None in before.values()
+    twin.tenant.default_token_lifetime = 90
+    after = lifetimes(read(twin))
+    assert after == {name: 120 if name == "Fabrikam CRM Connector" else 90 for name in before}
+    twin.tenant.default_token_lifetime = 23 * 60 + 30
+    assert set(lifetimes(read(twin)).values()) == {1410}, "which of two wins is disputed, so the longest counts"
+
+
+@pytest.mark.parametrize("of", ["organization", "application", "service principal", "resource"])
+def test_a_token_lifetime_policy_that_cannot_be_read_is_unknown_not_none(
+    serve: Callable[..., Twin], sample: Snapshot, of: str
+) -> None:
+    twin = serve(sample, token_lifetime=60.0)
+    omniscope = app_named(sample, OMNISCOPE)
+    graph = twin.graph.applications.resources.by_app_id[GRAPH].object_id
+    paths = {
+        "organization": "/policies/tokenLifetimePolicies",
+        "application": f"/applications/{omniscope.application_object_id}/tokenLifetimePolicies",
+        "service principal": f"/servicePrincipals/{omniscope.object_id}/tokenLifetimePolicies",
+        "resource": f"/servicePrincipals/{graph}/tokenLifetimePolicies",
+    }
+    twin.graph_faults.fail(403, "Authorization_RequestDenied", path=paths[of])
+    found = read(twin)
+    unknown = {name for name, minutes in lifetimes(found).items() if minutes is UNSET}
+    assert unknown == (set(lifetimes(found)) if of in ("organization", "resource") else {OMNISCOPE})
+    told = [each for each in found.unread if each.what.endswith(".token_lifetime_minutes")]
+    assert len(told) == len(unknown)
+    assert "Policy.Read.All" in told[0].why
+
+
 def test_no_session_no_snapshot(serve: Callable[..., Twin], sample: Snapshot) -> None:
     twin = serve(sample, token_lifetime=60.0)
     twin.sign_in_faults.refuse(53003, times=9)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -13,7 +14,9 @@ from exoscope.catalog import EXCHANGE, GRAPH
 from exoscope.entra.graph import Call, GraphClient, Reply
 from exoscope.entra.resources import Resource, Resources
 from exoscope.model import AdministrativeUnit, App, Consent, Credential, Noun, Requested, Unread
-from exoscope.outcome import ServiceError
+from exoscope.outcome import ServiceError, SignInFailed
+
+log = logging.getLogger("exoscope.entra")
 
 MICROSOFT = "f8cdef31-a31e-4b4a-93e4-5f571e91255a"
 """The tenant that owns Microsoft's own applications. Source: Microsoft's "verify first-party applications" page."""
@@ -22,6 +25,11 @@ _PRINCIPAL = (
     "id,appId,displayName,servicePrincipalType,accountEnabled,appOwnerOrganizationId,passwordCredentials,keyCredentials"
 )
 _APPLICATION = "id,appId,requiredResourceAccess,passwordCredentials,keyCredentials"
+
+_WHY_UNREAD = {
+    "token_lifetime_minutes": "Graph did not give this operator every token-lifetime policy that may act on it: the service "
+    "principal's, its registration's, the resources' and the organisation's default (needs Policy.Read.All)"
+}
 
 Body = dict[str, Any]
 
@@ -71,11 +79,13 @@ def read_apps(
     registered = {
         str(row["appId"]).casefold(): row for row in graph.pages(f"/applications?$select={_APPLICATION}&$top=999")
     }
-    consents = _consents(graph, [found for each in (GRAPH, EXCHANGE) if (found := resources.find(each)) is not None])
+    held_on = [found for each in (GRAPH, EXCHANGE) if (found := resources.find(each)) is not None]
+    consents = _consents(graph, held_on)
     wanted = {name.casefold() for name in named}
     chosen = [row for row in principals if _matters(row, consents, wanted)]
     progress(f"apps: token lifetimes of {len(chosen)}")
-    lifetimes = _lifetimes(graph, [str(row["id"]) for row in chosen])
+    registrations = {app_id: str(row["id"]) for app_id, row in registered.items()}
+    lifetimes = _lifetimes(graph, chosen, registrations, [each.object_id for each in held_on])
     apps: list[App] = []
     unread: list[Unread] = []
     for row in chosen:
@@ -124,7 +134,7 @@ def _app(
         "token_lifetime_minutes": lifetime,
     }
     unread = [
-        Unread(f"apps[app_id={app_id}].{name}", "Graph did not give it to this operator")
+        Unread(f"apps[app_id={app_id}].{name}", _WHY_UNREAD.get(name, "Graph did not give it to this operator"))
         for name, value in values.items()
         if isinstance(value, UnsetType)
     ]
@@ -176,10 +186,56 @@ def _credential(kind: str, row: Body) -> Credential:
 # -- token lifetimes ---------------------------------------------------------------------------------------------------
 
 
-def _lifetimes(graph: GraphClient, object_ids: Sequence[str]) -> dict[str, int | UnsetType | None]:
-    """Minutes by object id; None: no policy; UNSET: not read."""
-    replies = graph.batch([Call("GET", f"/servicePrincipals/{each}/tokenLifetimePolicies") for each in object_ids])
-    return {each: _lifetime(reply) for each, reply in zip(object_ids, replies, strict=True)}
+def _lifetimes(
+    graph: GraphClient, principals: Sequence[Body], registrations: Mapping[str, str], resources: Sequence[str]
+) -> dict[str, int | UnsetType | None]:
+    """Minutes by object id; None: no policy; UNSET: not read.
+
+    A policy may stand on the service principal, on its registration (``registrations`` by folded app id), on the resource
+    that the token is for, or be the organisation's default. Which of several wins has been documented in more than one
+    way (configurable-token-lifetimes), so the longest counts, and what one of them says is unknown where another is.
+    """
+    paths = [f"/servicePrincipals/{row['id']}" for row in principals]
+    own = {str(row["id"]): registrations.get(str(row["appId"]).casefold()) for row in principals}
+    paths += [f"/applications/{each}" for each in own.values() if each is not None]
+    paths += [f"/servicePrincipals/{each}" for each in resources]
+    paths = list(dict.fromkeys(paths))
+    replies = graph.batch([Call("GET", f"{path}/tokenLifetimePolicies") for path in paths])
+    found = {path: _lifetime(reply) for path, reply in zip(paths, replies, strict=True)}
+    everywhere = _longest([_default_lifetime(graph), *(found[f"/servicePrincipals/{each}"] for each in resources)])
+    return {
+        object_id: _longest(
+            [
+                everywhere,
+                found[f"/servicePrincipals/{object_id}"],
+                None if registration is None else found[f"/applications/{registration}"],
+            ]
+        )
+        for object_id, registration in own.items()
+    }
+
+
+def _default_lifetime(graph: GraphClient) -> int | UnsetType | None:
+    """What the organisation's default policy gives every app."""
+    try:
+        rows = list(graph.pages("/policies/tokenLifetimePolicies"))
+    except SignInFailed:
+        raise
+    except ServiceError as error:
+        log.debug("the tenant's token-lifetime policies could not be read: %s", error.message)
+        return UNSET
+    # One that does not say whether it is the default may be it.
+    return longest_lifetime([row for row in rows if row.get("isOrganizationDefault") is not False])
+
+
+def _longest(lifetimes: Iterable[int | UnsetType | None]) -> int | UnsetType | None:
+    known: list[int] = []
+    for each in lifetimes:
+        if isinstance(each, UnsetType):
+            return UNSET
+        if each is not None:
+            known.append(each)
+    return max(known, default=None)
 
 
 def _lifetime(reply: Reply) -> int | UnsetType | None:

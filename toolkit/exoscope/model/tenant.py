@@ -68,7 +68,7 @@ class App(Noun, frozen=True):
     requested: tuple[Requested, ...]
     kind: str | Unset = UNSET
     account_enabled: bool | Unset = UNSET
-    token_lifetime_minutes: int | Unset | None = UNSET
+    token_lifetime_minutes: int | Unset | None = UNSET  # the longest of the policies that may act on it
     credentials: tuple[Credential, ...] | Unset = UNSET
 
 

@@ -90,6 +90,9 @@ class TwinTenant:
         self.log: list[Change] = []
         self.delegated: dict[str, tuple[Delegated, ...]] = {}  # by folded app id
         self.group_extras: dict[str, GroupExtra] = {}  # by folded guid
+        self.default_token_lifetime: int | None = (
+            None  # minutes: the organisation's default policy, which no file holds
+        )
         self._history: list[tuple[datetime, View]] = [(datetime.min.replace(tzinfo=UTC), View(snapshot))]
         self._loaded: dict[tuple[str, str], tuple[datetime, datetime, View]] = {}  # (app, mailbox): loaded, last used
         self._decisions = decisions.open("a", encoding="utf-8") if decisions else None

@@ -140,15 +140,26 @@ class Applications:
         if app is None:
             self._resource_of(id)
             return many(call, [], "tokenLifetimePolicies")
-        minutes = app.token_lifetime_minutes
-        if minutes is UNSET:
+        if app.token_lifetime_minutes is UNSET:
             raise Unread(f"token_lifetime_minutes of {app.display_name}")
-        rows = []
-        if minutes is not None:
-            hours, rest = divmod(minutes, 60)
-            definition = f'{{"TokenLifetimePolicy":{{"Version":1,"AccessTokenLifetime":"{hours:02}:{rest:02}:00"}}}}'
-            rows = [{"id": app.object_id, "displayName": "Token lifetime", "definition": [definition]}]
-        return many(call, rows, "tokenLifetimePolicies")
+        return many(call, _policies_of(app), "tokenLifetimePolicies")
+
+    def application_policies(self, call: Call, id: str) -> Reply:
+        """GET /applications/{object id}/tokenLifetimePolicies: none, for those a file holds stand on service principals."""
+        call.needs(*_READ)
+        call.needs(*_POLICIES)
+        if self._registered(id).token_lifetime_minutes is UNSET:
+            raise Unread(f"token_lifetime_minutes of {id}")
+        return many(call, [], "tokenLifetimePolicies")
+
+    def all_policies(self, call: Call) -> Reply:
+        """GET /policies/tokenLifetimePolicies: each app's, and the organisation's default where it has been given one."""
+        call.needs(*_POLICIES)
+        rows = [row for app in self._apps() for row in _policies_of(app)]
+        default = self.tenant.default_token_lifetime
+        if default is not None:
+            rows.append(_policy(self.tenant.state.tenant.id, default, default=True))
+        return many(call, rows, "policies/tokenLifetimePolicies")
 
     def _app(self, id: str) -> App | None:
         self._apps()
@@ -315,6 +326,22 @@ class Applications:
             "resourceDisplayName": resource.display_name if resource else None,
             "resourceId": resource.object_id if resource else None,
         }
+
+
+def _policies_of(app: App) -> list[dict[str, Any]]:
+    minutes = app.token_lifetime_minutes
+    return [] if minutes is UNSET or minutes is None else [_policy(app.object_id, minutes, default=False)]
+
+
+def _policy(id: str, minutes: int, *, default: bool) -> dict[str, Any]:
+    days, rest = divmod(minutes, 1440)
+    span = f"{days}." * bool(days) + f"{rest // 60:02}:{rest % 60:02}:00"
+    return {
+        "id": id,
+        "displayName": "Token lifetime",
+        "isOrganizationDefault": default,
+        "definition": [f'{{"TokenLifetimePolicy":{{"Version":1,"AccessTokenLifetime":"{span}"}}}}'],
+    }
 
 
 def _credentials(app: App) -> dict[str, Any]:

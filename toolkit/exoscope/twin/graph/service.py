@@ -68,6 +68,8 @@ class Graph:
             ("GET", app, applications.applications),
             ("GET", f"{app}/<id>", applications.application),
             ("PATCH", f"{app}/<id>", applications.change_application),
+            ("GET", f"{app}/<id>/tokenLifetimePolicies", applications.application_policies),
+            ("GET", "/policies/tokenLifetimePolicies", applications.all_policies),
             ("GET", sp, applications.service_principals),
             ("GET", f"{sp}/<id>", applications.service_principal),
             ("GET", f"{sp}/<id>/tokenLifetimePolicies", applications.policies),

@@ -264,6 +264,15 @@ def test_a_pwsh_on_this_machine_may_be_named() -> None:
     assert named.transport == LocalPwsh(kind="pwsh", path=Path("here").resolve() / "tools" / "pwsh")
 
 
+def test_without_a_kind_the_road_is_chosen_and_nothing_else_may_be_said_of_it() -> None:
+    gateway = BASE[BASE.index("[transport]") : BASE.index("[operator]")]
+    assert loads(BASE.replace(gateway, "")).transport is None
+    assert loads(BASE.replace(gateway, "[transport]\n")).transport is None
+    for rest in ('path = "pwsh"', 'url = "https://gateway.contoso.com/wsman"'):
+        with pytest.raises(BadInput, match=r"line 3: transport needs kind"):
+            loads(BASE.replace(gateway, f"[transport]\n{rest}\n"))
+
+
 def test_the_admin_api_needs_a_kind_and_takes_nothing_else() -> None:
     gateway = BASE[BASE.index("[transport]") : BASE.index("[operator]")]
     assert loads(BASE.replace(gateway, '[transport]\nkind = "admin-api"\n')).transport == AdminApiRoad(kind="admin-api")

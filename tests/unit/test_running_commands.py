@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 from msgspec.structs import replace
 
-from exoscope.cli import apply, changing, frame, resume, runs, status, undo
+from exoscope.cli import apply, changing, frame, resume, roads, runs, status, undo
 from exoscope.model import PlanFile, Request, Step
 from exoscope.outcome import Refused
 from exoscope.planning import dump_plan, plan_hash
@@ -29,6 +29,7 @@ class Desk:
         self.plan = folder / "plan.json"
         self.plan.write_bytes(dump_plan(self.bench.file.plan))
         self.somebody = False
+        monkeypatch.setattr(roads, "profile_with_road", lambda profile, *, yes: None)
         monkeypatch.setattr(changing, "desk", lambda profile, state: self.bench.desk)
         monkeypatch.setattr(changing, "store", lambda profile, state: self.bench.desk.store)
         monkeypatch.setattr(frame, "interactive", lambda: self.somebody)

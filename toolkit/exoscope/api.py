@@ -10,6 +10,7 @@ from types import TracebackType
 from exoscope import snapshot as snapshots
 from exoscope.checking import verify as _verify
 from exoscope.clock import Clock, SystemClock
+from exoscope.exchange import roads, trying
 from exoscope.intent import load_intent
 from exoscope.model import Intent, Plan, PlanFile, Proof, Snapshot
 from exoscope.planning import load_plan, plan_hash, plan_scope
@@ -42,8 +43,19 @@ class Tenant:
     gets a line now and then.
     """
 
-    def __init__(self, profile: Profile, state: Path, clock: Clock, progress: Progress) -> None:
+    def __init__(
+        self,
+        profile: Profile,
+        state: Path,
+        clock: Clock,
+        progress: Progress,
+        *,
+        admin_api: bool = False,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
         self.profile = profile
+        self._admin_api = admin_api
+        self._environ = environ
         self._clock = clock
         self._progress = progress
         self._store = Store(state)
@@ -58,11 +70,24 @@ class Tenant:
         environ: Mapping[str, str] = os.environ,
         clock: Clock | None = None,
         progress: Progress | None = None,
+        admin_api: bool = False,
     ) -> Tenant:
-        """A tenant by a profile's file (else EXOSCOPE_PROFILE, else ./exoscope.toml); ``state``: where journals lie."""
+        """A tenant by a profile's file (else EXOSCOPE_PROFILE, else ./exoscope.toml); ``state``: where journals lie.
+
+        Where the profile names no road to Exchange, one is chosen when it is needed, and told to ``progress``: a PowerShell of
+        this machine that loads Exchange's module, else, with ``admin_api``, Exchange's admin API, which Microsoft does not
+        document; without it that is BadInput (code ``no-road``). ``profile`` then names the road.
+        """
         loaded = load_profile(Path(profile) if profile is not None else None, environ)
         place = state_dir(Path(state) if state is not None else None, environ, loaded)
-        return cls(loaded, place, clock or SystemClock(), progress or (lambda text: None))
+        return cls(
+            loaded,
+            place,
+            clock or SystemClock(),
+            progress or (lambda text: None),
+            admin_api=admin_api,
+            environ=environ,
+        )
 
     def __enter__(self) -> Tenant:
         return self
@@ -130,14 +155,24 @@ class Tenant:
 
     def _open(self) -> Connection:
         if self._connection is None:
-            self._connection = Connection(self.profile, self._clock, self._progress)
+            self._connection = Connection(self._with_road(), self._clock, self._progress)
         return self._connection
+
+    def _with_road(self) -> Profile:
+        def approve(choice: roads.Choice) -> None:
+            if not self._admin_api:
+                raise roads.not_approved(choice, "Tenant.connect(…, admin_api=True)")
+
+        self.profile = roads.settled(
+            self.profile, look=lambda: trying.look(self._environ), approve=approve, say=self._progress
+        )
+        return self.profile
 
     def _desk(self) -> Desk:
         def progress(event: Event) -> None:
             self._progress(event.text)
 
-        return desk_for(self.profile, self._store, clock=self._clock, progress=progress)
+        return desk_for(self._with_road(), self._store, clock=self._clock, progress=progress)
 
 
 def _intent(intent: Intent | Path | str) -> Intent:

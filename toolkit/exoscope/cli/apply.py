@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from exoscope.cli import changing, frame
+from exoscope.cli import changing, frame, roads
 
 
 @frame.command("apply", short_help="Run a plan up to the first gate that is not open.")
@@ -31,14 +31,15 @@ def command(
     """Run a plan up to the first gate that is not open.
 
     Each step is journalled before and after, and read back. Without --wait the run ends at a gate (exit 3) and says when it can go
-    on; `exoscope resume` goes on. Without a terminal --yes or --hash is needed. Exit 5: stopped part-way, 4: refused.
+    on; `exoscope resume` goes on. Without a terminal --yes or --hash is needed; --hash says nothing of the road.
+    Exit 5: stopped part-way, 4: refused.
     """
     from exoscope import running
     from exoscope.planning.hashing import load_plan
 
     file = load_plan(frame.read_file(plan), str(plan))
     changing.need_somebody(yes or expected is not None, "--yes or --hash")
-    desk = changing.desk(profile, state)
+    desk = changing.desk(roads.profile_with_road(profile, yes=yes), state)
     if not yes and expected is None:
         changing.summary(file.plan)
         changing.ask("Run it?")

@@ -14,18 +14,18 @@ from exoscope.outcome import Exit, Refused
 
 if TYPE_CHECKING:
     from exoscope.model import Plan
+    from exoscope.profile import Profile
     from exoscope.running import Desk, Event, RunAnswer, Store
 
 
-def desk(profile: Path | None, state: Path | None) -> Desk:
-    """The desk of the profile in use. Opens nothing yet."""
+def desk(profile: Profile, state: Path | None) -> Desk:
+    """The desk of a profile. Opens nothing yet."""
     from exoscope.clock import SystemClock
-    from exoscope.profile import load_profile, state_dir
+    from exoscope.profile import state_dir
     from exoscope.running import Store
     from exoscope.running.tenancy import desk_for
 
-    loaded = load_profile(profile, os.environ)
-    return desk_for(loaded, Store(state_dir(state, os.environ, loaded)), clock=SystemClock(), progress=talk)
+    return desk_for(profile, Store(state_dir(state, os.environ, profile)), clock=SystemClock(), progress=talk)
 
 
 def store(profile: Path | None, state: Path | None) -> Store:

@@ -181,8 +181,19 @@ def state_option(function: Decorated) -> Decorated:
 
 
 def yes_option(function: Decorated) -> Decorated:
-    """``--yes``."""
-    return click.option("--yes", is_flag=True, help="Do not ask.")(function)
+    """``--yes`` of a command that changes a tenant."""
+    return click.option("--yes", is_flag=True, help=f"Do not ask. {_ROAD_YES}")(function)
+
+
+def road_yes_option(function: Decorated) -> Decorated:
+    """``--yes`` of a command that only reads: it answers about the road alone."""
+    return click.option("--yes", is_flag=True, help=_ROAD_YES)(function)
+
+
+_ROAD_YES = (
+    "Where the profile names no road and no PowerShell here has Exchange's module, take Exchange's admin API, which Microsoft "
+    "does not document."
+)
 
 
 def wait_option(function: Decorated) -> Decorated:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from exoscope.cli import frame
+from exoscope.cli import frame, roads
 from exoscope.cli.planning import Waits, print_apps, print_plan, print_refusals, say_where, write_file
 from exoscope.outcome import BadInput, Exit, Refused
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Where the organisation was never customised, make Enable-OrganizationCustomization the first step.",
 )
+@frame.road_yes_option
 @frame.profile_option
 @frame.state_option
 @frame.json_option
@@ -39,6 +40,7 @@ def command(
     snapshot: Path | None,
     output: Path,
     accept_customization: bool,
+    yes: bool,
     profile: Path | None,
     state: Path | None,
     as_json: bool,
@@ -52,13 +54,15 @@ def command(
     from exoscope.planning import dump_plan, load_plan, plan_answer, plan_scope, refused_answer
     from exoscope.reach import Reach
 
+    if yes and snapshot is not None:
+        raise click.UsageError("--yes is about the road to Exchange, and with --snapshot none is taken")
     place = _read_into(output)
     for each in (output, *(() if snapshot else (place,))):
         frame.not_over(each, intent, snapshot)
     wanted = load_intent(intent)
     waits = Waits(profile)
     del state  # a plan keeps no state; the option stands on every command that opens a session
-    tenant = _snapshot(snapshot, wanted, output, profile)
+    tenant = _snapshot(snapshot, wanted, output, profile, yes=yes)
     try:
         plan = plan_scope(tenant, wanted, accept_customization=accept_customization)
     except BadInput as error:
@@ -87,19 +91,16 @@ def command(
         frame.finish(Exit.FINDINGS)
 
 
-def _snapshot(given: Path | None, wanted: Intent, output: Path, profile: Path | None) -> Snapshot:
+def _snapshot(given: Path | None, wanted: Intent, output: Path, profile: Path | None, *, yes: bool) -> Snapshot:
     """The snapshot that was named, or the tenant read now and written beside the plan."""
     from exoscope import snapshot as snapshots
 
     if given is not None:
         return snapshots.load(given)
-    import os
-
     from exoscope.clock import SystemClock
-    from exoscope.profile import load_profile
     from exoscope.reading import Connection, read_snapshot, wanted_for
 
-    with Connection(load_profile(profile, os.environ), SystemClock(), frame.say) as connection:
+    with Connection(roads.profile_with_road(profile, yes=yes), SystemClock(), frame.say) as connection:
         tenant = read_snapshot(connection, wanted=wanted_for(wanted), progress=frame.passing)
     place = _read_into(output)
     snapshots.save(tenant, place)

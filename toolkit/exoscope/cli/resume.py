@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from exoscope.cli import changing, frame
+from exoscope.cli import changing, frame, roads
 
 
 @frame.command("resume", short_help="Go on with a run.")
@@ -25,7 +25,7 @@ def command(run: str, yes: bool, wait: float | None, profile: Path | None, state
     from exoscope import running
     from exoscope.clock import SystemClock
 
-    desk = changing.desk(profile, state)
+    desk = changing.desk(roads.profile_with_road(profile, yes=yes), state)
     if not yes and frame.interactive():
         frame.say(running.status(run, desk.store, SystemClock()).why)
         changing.ask("Go on?")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
 
-from exoscope.cli import frame
+from exoscope.cli import frame, roads
 from exoscope.cli.printing import plain
 from exoscope.outcome import Exit
 
@@ -28,10 +27,13 @@ from exoscope.outcome import Exit
     metavar="FILE",
     help="Read what this scope.yaml needs, too.",
 )
+@frame.road_yes_option
 @frame.profile_option
 @frame.state_option
 @frame.json_option
-def command(output: Path, intent_file: Path | None, profile: Path | None, state: Path | None, as_json: bool) -> None:
+def command(
+    output: Path, intent_file: Path | None, yes: bool, profile: Path | None, state: Path | None, as_json: bool
+) -> None:
     """Read a tenant into a file.
 
     What could not be read stands in the file's `unread`, each with its reason; the file is written all the same, and the
@@ -40,14 +42,12 @@ def command(output: Path, intent_file: Path | None, profile: Path | None, state:
     from exoscope import snapshot
     from exoscope.clock import SystemClock
     from exoscope.intent import load_intent
-    from exoscope.profile import load_profile
     from exoscope.reading import Connection, Wanted, read_snapshot, wanted_for
 
     frame.not_over(output, intent_file)
     del state  # a snapshot keeps no state; the option stands on every command that opens a session
-    used = load_profile(profile, os.environ)
     wanted = wanted_for(load_intent(intent_file)) if intent_file is not None else Wanted()
-    with Connection(used, SystemClock(), frame.say) as connection:
+    with Connection(roads.profile_with_road(profile, yes=yes), SystemClock(), frame.say) as connection:
         read = read_snapshot(connection, wanted=wanted, progress=frame.passing)
     snapshot.save(read, output)
     counts = {

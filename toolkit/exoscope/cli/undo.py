@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from exoscope.cli import changing, frame
+from exoscope.cli import changing, frame, roads
 from exoscope.cli.printing import plain, told
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def command(
     from exoscope import running
 
     changing.need_somebody(yes, "--yes")
-    desk = changing.desk(profile, state)
+    desk = changing.desk(roads.profile_with_road(profile, yes=yes), state)
 
     def approve(plan: Plan) -> None:
         _opens(plan)

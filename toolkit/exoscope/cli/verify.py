@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from exoscope.cli import frame
+from exoscope.cli import frame, roads
 from exoscope.cli.printing import line, plain
 from exoscope.outcome import BadInput, verdict_exit
 
@@ -62,6 +62,7 @@ if TYPE_CHECKING:
 )
 @click.option("--counts", is_flag=True, help="Leave mailbox addresses out of the evidence.")
 @frame.wait_option
+@frame.road_yes_option
 @frame.profile_option
 @frame.state_option
 @frame.json_option
@@ -77,6 +78,7 @@ def command(
     evidence: Path | None,
     counts: bool,
     wait: float | None,
+    yes: bool,
     profile: Path | None,
     state: Path | None,
     as_json: bool,
@@ -89,7 +91,7 @@ def command(
     """
     if from_script is not None:
         proving = (sample, limit_refusals, accept, evidence, wait)
-        if everything or probe_send or counts or any(each is not None for each in proving):
+        if everything or probe_send or counts or yes or any(each is not None for each in proving):
             raise click.UsageError("--from-script proves nothing yet, so no option of the proof goes with it")
         _take(from_script, subject, profile, state, as_json=as_json)
         return
@@ -101,7 +103,7 @@ def command(
         raise click.UsageError("--counts is about --evidence")
     from exoscope.checking import verify
     from exoscope.clock import SystemClock
-    from exoscope.profile import load_profile, state_dir
+    from exoscope.profile import state_dir
     from exoscope.proving import Options
     from exoscope.reading import Connection
     from exoscope.running import Store
@@ -110,7 +112,7 @@ def command(
     meant = _subject(subject)
     if evidence is not None:
         _check_place(evidence, subject)
-    loaded = load_profile(profile, os.environ)
+    loaded = roads.profile_with_road(profile, yes=yes)
     clock = SystemClock()
     store = Store(state_dir(state, os.environ, loaded))
     desk = desk_for(loaded, store, clock=clock, progress=lambda event: None)
@@ -145,12 +147,13 @@ def _take(path: Path, plan: Path | None, profile: Path | None, state: Path | Non
     """A script's result into the run of its plan."""
     from exoscope.cli import changing
     from exoscope.planning.hashing import load_plan
+    from exoscope.profile import load_profile
     from exoscope.running import take_result
     from exoscope.scripting import load_result
 
     result = load_result(frame.read_file(path), str(path))
     file = None if plan is None else load_plan(frame.read_file(plan), str(plan))
-    answer = take_result(result, changing.desk(profile, state), file)
+    answer = take_result(result, changing.desk(load_profile(profile, os.environ), state), file)
     if as_json:
         frame.answer(answer)
     else:

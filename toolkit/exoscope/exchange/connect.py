@@ -80,7 +80,8 @@ def connect(
 ) -> ExchangeSession:
     """A session in the profile's tenant, open and proven. ``open_pool`` puts another road under it (tests).
 
-    Raises BadInput when the profile has no [transport]; SignInFailed, WrongTenant, Transient, Deadline, AccessDenied.
+    The profile names its road (:func:`exoscope.exchange.roads.settled` chooses where a file does not).
+    Raises BadInput (code ``no-road``) when it does not; SignInFailed, WrongTenant, Transient, Deadline, AccessDenied.
     """
     transport = profile.transport
     if isinstance(transport, AdminApiRoad) and open_pool is None:
@@ -90,7 +91,11 @@ def connect(
     road = "pwsh" if isinstance(transport, LocalPwsh) else "gateway"
     if open_pool is None:
         if transport is None or isinstance(transport, AdminApiRoad):
-            raise BadInput(f"{profile.path} has no [transport]: there is no road to Exchange")
+            raise BadInput(
+                f"{profile.path} names no road to Exchange, and none was chosen",
+                code="no-road",
+                next="Name one as [transport] kind.",
+            )
         open_pool = _local(transport) if isinstance(transport, LocalPwsh) else _gateway(transport)
     session = _Session(profile, tokens, clock, open_pool, road)
     session.open()

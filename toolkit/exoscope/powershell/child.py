@@ -80,27 +80,48 @@ def find_program(path: Path | None = None, environ: Mapping[str, str] = os.envir
 
     Raises BadInput (code ``no-pwsh``) when there is none, or the one named cannot be run.
     """
-    named = str(path) if path is not None else environ.get(VARIABLE)
-    if named:
-        found = shutil.which(named)
-        if found is None:
-            told = named if path is not None else f"{VARIABLE} names {named}, which"
-            raise BadInput(f"{told} is no program that can be run", code="no-pwsh")
-        return found
-    for name in ("pwsh", "powershell.exe") if sys.platform == "win32" else ("pwsh",):
-        found = shutil.which(name, path=environ.get("PATH"))
-        if found is not None:
-            return found
-    raise BadInput(
-        "there is no PowerShell: no pwsh on PATH",
-        code="no-pwsh",
-        next=f"Install PowerShell 7, or name it in {VARIABLE}.",
-    )
+    if path is not None:
+        return _runnable(str(path), str(path))
+    found = programs(environ)
+    if not found:
+        raise BadInput(
+            "there is no PowerShell: no pwsh on PATH",
+            code="no-pwsh",
+            next=f"Install PowerShell 7, or name it in {VARIABLE}.",
+        )
+    return found[0]
+
+
+def programs(environ: Mapping[str, str] = os.environ, *, windows: bool = sys.platform == "win32") -> tuple[str, ...]:
+    """Every PowerShell at hand, best first: EXOSCOPE_PWSH, or ``pwsh`` on PATH without it; then Windows PowerShell 5.1.
+
+    Raises BadInput (code ``no-pwsh``) when EXOSCOPE_PWSH names one that cannot be run.
+    """
+    named = environ.get(VARIABLE)
+    first = _runnable(named, f"{VARIABLE} names {named}, which") if named else _on_path("pwsh", environ)
+    found = (first, _on_path("powershell.exe", environ) if windows else None)
+    return tuple(dict.fromkeys(program for program in found if program is not None))
+
+
+def _on_path(name: str, environ: Mapping[str, str]) -> str | None:
+    return shutil.which(name, path=environ.get("PATH"))
+
+
+def _runnable(named: str, told: str) -> str:
+    found = shutil.which(named)
+    if found is None:
+        raise BadInput(f"{told} is no program that can be run", code="no-pwsh", next="Name a PowerShell by its path.")
+    return found
+
+
+def is_windows_powershell(program: str) -> bool:
+    """Is this Windows PowerShell 5.1, not PowerShell 7?"""
+    return Path(program).name.casefold() in ("powershell", "powershell.exe")
 
 
 def command_of(program: str) -> list[str]:
     """The command line under which a PowerShell serves PSRP on its standard streams."""
-    if Path(program).name.casefold() in ("powershell", "powershell.exe"):
+    if is_windows_powershell(program):
         return [program, "-Version", "5.1", "-NoLogo", "-NoProfile", "-ServerMode"]
     return [program, "-NoLogo", "-NoProfile", "-s"]
 

@@ -1,5 +1,5 @@
-"""Session preludes: constant scripts that are no operations (they connect, and send large reads back), known by their
-hash.
+"""Session preludes: constant scripts that are no operations (they connect, send large reads back, or try the module), known
+by their hash.
 
 A prelude takes its data as typed parameters, a token as a SecureString; nothing is ever written into its text.
 """
@@ -15,6 +15,7 @@ from exoscope.powershell.characters import forbidden_at
 from exoscope.powershell.rendering import TemplateError, template_dir
 
 CONNECT = "session/connect"
+MODULE = "session/module"
 BATCH = "ConvertTo-ExoscopeBatch"
 BATCH_SIZE = 500
 _PARAMETER = re.compile(

@@ -236,7 +236,9 @@ class _Reader:
         table.done()
         return result
 
-    def _transport(self, table: _Table) -> Transport | LocalPwsh | AdminApiRoad:
+    def _transport(self, table: _Table) -> Transport | LocalPwsh | AdminApiRoad | None:
+        if not table.values:
+            return None
         kind = table.need("kind")
         if kind == "pwsh":
             return LocalPwsh(kind="pwsh", path=table.path("path"))

@@ -105,7 +105,9 @@ class Endpoints(Noun, frozen=True):
 
 
 class Profile(Noun, frozen=True):
-    """A whole profile. ``apps`` by lower-case app id. ``transport`` and ``operator`` are None where the file has none."""
+    """A whole profile. ``apps`` by lower-case app id. ``operator`` is None where the file has none, ``transport`` where it
+    names no road: one is chosen then (:mod:`exoscope.exchange.roads`).
+    """
 
     path: Path
     tenant: str

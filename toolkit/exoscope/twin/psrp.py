@@ -1,6 +1,6 @@
 """The server side of PSRP: one runspace pool over psrpcore (the only file of the twin that touches it), without any transport.
 
-Accepted as a pipeline: the connecting prelude, known by its hash, with its typed parameters; a script that the guard can read,
+Accepted as a pipeline: the preludes, known by their hash, with their typed parameters; a script that the guard can read,
 perhaps piped into the prelude's batching function. Nothing else runs. This is a test double for our own client: it does not
 validate the protocol as Windows does.
 """
@@ -39,7 +39,7 @@ from psrpcore.types import (
 )
 
 from exoscope.outcome import GuardRefused
-from exoscope.powershell import BATCH, BATCH_SIZE, Pipeline, known_prelude, read
+from exoscope.powershell import BATCH, BATCH_SIZE, MODULE, Pipeline, known_prelude, read
 from exoscope.twin.exchange.call import CmdletError, Row
 from exoscope.twin.exchange.session import Dropped, Session, Stopped
 
@@ -223,9 +223,14 @@ class Pool:
         """Run it; a returned error is one that ended the pipeline."""
         scripts = [command for command in commands if command.is_script]
         parameters = {_text(name or ""): value for name, value in commands[0].parameters}
-        if len(commands) == 1 and scripts and known_prelude(_text(commands[0].command_text)):
+        known = known_prelude(_text(commands[0].command_text)) if len(commands) == 1 and scripts else None
+        if known is not None:
             try:
-                self._session.connect({name: _plain(value) for name, value in parameters.items()})
+                if known == MODULE:
+                    for text in self._session.module():
+                        self._object(running, {"": text})
+                else:
+                    self._session.connect({name: _plain(value) for name, value in parameters.items()})
             except CmdletError as error:
                 return error
             return None

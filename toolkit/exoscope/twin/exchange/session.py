@@ -14,9 +14,11 @@ from exoscope.twin.errors import NotModelled, Unread
 from exoscope.twin.exchange import CMDLETS, Call, Cmdlet, CmdletError, Connection, check_modelled
 from exoscope.twin.exchange.call import OMITTED, Row, denied, not_modelled
 from exoscope.twin.faults import Faults
+from exoscope.twin.module import VERSION
 from exoscope.twin.tenant import TwinTenant
 from exoscope.twin.view import View, fold
 
+POWERSHELL = "7.6.0"  # what the twin's shell says it is
 # The module's own cmdlets are there whatever was imported.
 MODULE = frozenset({"get-connectioninformation", "disconnect-exchangeonline"})
 
@@ -93,6 +95,11 @@ class Session:
             object_id=holder.object_id,
             reads_only=self._read_only(holder.app_id),
         )
+
+    def module(self) -> tuple[str, str]:
+        """What the prelude that tries the module answers: the versions of PowerShell and of the module. Raises CmdletError."""
+        self._faulty("Import-Module", threading.Event(), lambda: None)
+        return POWERSHELL, VERSION
 
     def run(self, pipeline: Pipeline, stopped: threading.Event, warn: Callable[[str], None]) -> Iterator[Row]:
         """The rows of one pipeline. Raises CmdletError, Dropped or Stopped, perhaps after rows."""

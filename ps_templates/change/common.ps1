@@ -1,15 +1,6 @@
 
 # ---- The rest is the frame: it reads, compares, asks, writes once, reads back, and stops at the first surprise.
 
-function Write-ExoscopeLine([string] $Text) {
-    # Names come from the tenant: what cannot be printed must not draw lines of its own in a transcript.
-    Write-Host ([datetime]::UtcNow.ToString('yyyy-MM-ddTHH:mm:ssZ', [cultureinfo]::InvariantCulture) + ' ' + ($Text -replace '\p{C}', '?'))
-}
-
-function Get-ExoscopeNow {
-    [datetime]::UtcNow.ToString('yyyy-MM-ddTHH:mm:ssZ', [cultureinfo]::InvariantCulture)
-}
-
 function Read-ExoscopeFile([string] $Path) {
     [System.IO.File]::ReadAllText($ExecutionContext.SessionState.Path.GetUnresolvedProviderPathFromPSPath($Path)) | ConvertFrom-Json
 }
@@ -91,10 +82,4 @@ function Get-ExoscopePlace($Step, $Seen) {
 
 function Get-ExoscopeEntry([string] $Id) {
     foreach ($entry in $ExoscopeResult['steps']) { if ($entry['id'] -ceq $Id) { return $entry } }
-}
-
-function Get-ExoscopeError($Record) {
-    $text = "$($Record.Exception.Message)"
-    if ($null -ne $Record.ErrorDetails -and $Record.ErrorDetails.Message) { $text = "$($Record.ErrorDetails.Message)" }
-    return $text
 }

@@ -16,6 +16,7 @@ from exoscope.model import PlanFile, Proof, Snapshot, Tenant, Unread
 from exoscope.planning.answer import PlanAnswer, ShownAnswer
 from exoscope.reach import MailboxAnswer, ReachAnswer, Story
 from exoscope.rehearsing.demo import DemoAnswer
+from exoscope.rehearsing.rehearse import Rehearsal
 from exoscope.reporting.evidence import Evidence
 from exoscope.running.answer import RunAnswer, RunLine
 from exoscope.twin.server import Ready
@@ -126,6 +127,7 @@ ANSWERS: dict[str, tuple[type, str]] = {
     "runs": (RunsAnswer, "exoscope runs --json"),
     "sandbox": (Ready, "The line exoscope sandbox serve prints when it is ready"),
     "demo": (DemoAnswer, "exoscope demo --json"),
+    "rehearse": (Rehearsal, "exoscope rehearse --json"),
     "verify": (Proof, "exoscope verify --json"),
     "error": (ErrorAnswer, "a failure of any command with --json"),
 }

@@ -18,6 +18,9 @@ COMMANDS = {
     "runs": Place("Change", "runs", "List the runs."),
     "status": Place("Change", "status", "Say what a run waits for, and how long."),
     "verify": Place("Prove", "verify", "Prove a plan or an intent with Exchange's answers and Graph calls as the app."),
+    "rehearse": Place(
+        "Try", "rehearse", "Apply a plan to the twin of its tenant, watch every moment, and take it back."
+    ),
     "sandbox": Place("Try", "sandbox", "Serve the twin of a tenant on this machine."),
     "demo": Place("Try", "demo", "See the main job run on a sample tenant."),
 }

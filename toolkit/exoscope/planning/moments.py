@@ -52,7 +52,7 @@ def violations(
     """
     steps = [each for each in plan.steps if each.app_id in (None, app.app_id)]
     found: list[str] = []
-    for name in _touched(world.snapshot, steps):
+    for name in touched(world.snapshot, steps):
         bounds = _bounds(world, app, name, intent, end, then)
         for stage, acting in _situations(world, plan, app, steps, name):
             reach = acting.reach(_in(acting, app), name)
@@ -69,7 +69,7 @@ def _in(world: World, app: App) -> App:
     return find_app(world.snapshot, app.app_id) or app
 
 
-def _touched(snapshot: Snapshot, steps: Sequence[Step]) -> tuple[str, ...]:
+def touched(snapshot: Snapshot, steps: Sequence[Step]) -> tuple[str, ...]:
     """The permissions (canonical) whose reach some step can change: those it names, and all that these let through."""
     named: set[str] = set()
     for each in steps:

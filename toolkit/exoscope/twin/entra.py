@@ -274,7 +274,7 @@ class Entra:
         token = self.tokens.issue(
             app_id=app_id, object_id=object_id, resource=resource, roles=roles, operator=operator, user=user
         )
-        seconds = int(self.tokens.lifetime)
+        seconds = int(self.tokens.operator_lifetime if operator else self.tokens.lifetime)
         answer: dict[str, Any] = {"token_type": "Bearer", "expires_in": seconds, "ext_expires_in": seconds}
         if user:
             answer["scope"] = " ".join(roles)

@@ -112,6 +112,7 @@ def serve(
     *,
     propagation: float = 2.0,
     token_lifetime: float = 6.0,
+    operator_lifetime: float | None = None,
     throttle: float | None = None,
     directory: Path | None = None,
     port: int = 0,
@@ -120,15 +121,18 @@ def serve(
 ) -> Iterator[Twin]:
     """Serve a snapshot until the ``with`` block ends.
 
-    ``propagation`` and ``token_lifetime`` in seconds; ``throttle``: Graph requests a second each app may make. ``port`` 0: each
-    service has a free port of its own (an origin of its own: tokens can be seen never to leave theirs); another: all three are
-    served on it. ``directory``: see :func:`~exoscope.twin.folder.folder`. ``pwsh``: a PowerShell that stands behind the gateway,
-    one process a shell, with the sandbox's module. Raises BadInput when the folder or port is taken.
+    ``propagation`` and ``token_lifetime`` in seconds (``operator_lifetime`` of the operator's tokens, else the same);
+    ``throttle``: Graph requests a second each app may make. ``port`` 0: each service has a free port of its own (an origin of its
+    own: tokens can be seen never to leave theirs); another: all three are served on it. ``directory``: see
+    :func:`~exoscope.twin.folder.folder`. ``pwsh``: a PowerShell that stands behind the gateway, one process a shell, with the
+    sandbox's module. Raises BadInput when the folder or port is taken.
     """
     with folder(directory) as place:
         tenant = TwinTenant(snapshot, clock or SystemClock(), propagation=propagation, decisions=place.decisions)
         try:
-            tokens = Tokens(snapshot.tenant.id, tenant.clock, lifetime=token_lifetime)
+            tokens = Tokens(
+                snapshot.tenant.id, tenant.clock, lifetime=token_lifetime, operator_lifetime=operator_lifetime
+            )
             entra = Entra(tenant, tokens, _operator(snapshot))
             password = secrets.token_urlsafe(24)
             faults = Faults()

@@ -15,7 +15,7 @@ from __future__ import annotations
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import UNSET
@@ -75,6 +75,14 @@ class Change(Noun, frozen=True):
     what: str
 
 
+class Version(NamedTuple):
+    """A state of the tenant, from ``at`` until the next one's."""
+
+    at: datetime
+    what: str
+    view: View
+
+
 class TwinTenant:
     """The tenant, safe to use from many threads: every public method takes ``lock`` (reentrant); hold it over read-then-write.
 
@@ -120,6 +128,17 @@ class TwinTenant:
         if value is UNSET:
             raise Unread(name)
         return value
+
+    def history(self) -> tuple[Version, ...]:
+        """Every state so far, the first that of the beginning, each with what made it."""
+        with self.lock:
+            made = ("the beginning", *(change.what for change in self.log))
+            return tuple(Version(at, what, view) for (at, view), what in zip(self._history, made, strict=True))
+
+    def count(self) -> int:
+        """How many states there were so far: the number of the next one in :meth:`history`."""
+        with self.lock:
+            return len(self._history)
 
     def as_of(self, moment: datetime) -> View:
         """The state at ``moment``: every change made at or before it, none after."""

@@ -41,12 +41,15 @@ class TokenRefused(Exception):
 
 
 class Tokens:
-    """Signs and reads the tokens of one tenant. ``lifetime`` in seconds."""
+    """Signs and reads the tokens of one tenant. ``lifetime`` in seconds; ``operator_lifetime`` of the operator's, else the same."""
 
-    def __init__(self, tenant_id: str, clock: Clock, *, lifetime: float) -> None:
+    def __init__(
+        self, tenant_id: str, clock: Clock, *, lifetime: float, operator_lifetime: float | None = None
+    ) -> None:
         self.tenant_id = tenant_id
         self.clock = clock
         self.lifetime = lifetime
+        self.operator_lifetime = lifetime if operator_lifetime is None else operator_lifetime
         self.issuer = f"https://sts.windows.net/{tenant_id}/"
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self._public = self._key.public_key()
@@ -66,12 +69,13 @@ class Tokens:
     ) -> str:
         """A token for ``resource`` (a resource's app id). Without roles it has no ``roles`` claim, as Entra's has none."""
         now = self.clock.now()
+        lifetime = self.operator_lifetime if operator else self.lifetime
         claims: dict[str, Any] = {
             "aud": AUDIENCES.get(resource, resource),
             "iss": self.issuer,
             "iat": int(now.timestamp()),
             "nbf": int(now.timestamp()),
-            "exp": (now + timedelta(seconds=self.lifetime)).timestamp(),
+            "exp": (now + timedelta(seconds=lifetime)).timestamp(),
             "appid": app_id,
             "oid": object_id,
             "sub": object_id,

@@ -1,0 +1,198 @@
+"""A rehearsal: a plan applied to the twin of the tenant it is for, over PSRP, every moment of it looked at, and taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from exoscope.clock import Clock
+from exoscope.model import AppPlan, Gate, Noun, Observed, Plan, PlanFile, Snapshot, Stage, Step, Target
+from exoscope.outcome import ExoscopeError, Refused, Verdict, WrongTenant
+from exoscope.planning import content_hash
+from exoscope.profile import load_profile
+from exoscope.rehearsing.watching import (
+    Delays,
+    Deviation,
+    Made,
+    Seen,
+    changed_reach,
+    not_as_planned,
+    watch,
+)
+from exoscope.running import Desk, Event, Evidence, Opened, RunAnswer, Store, Survey, Tenancy, apply, undo
+from exoscope.running.filling import Filled
+from exoscope.running.ports import Progress
+from exoscope.running.tenancy import desk_for
+from exoscope.twin.server import serve
+from exoscope.twin.tenant import TwinTenant
+
+DELAYS = Delays(propagation=1.0, lifetime=4.0)
+_PATIENCE = 24 * 3600.0  # seconds at gates in all; the twin's own waits are a few
+_SHIFT = 12 * 3600.0  # the operator's tokens outlive the rehearsal: it is about the apps' tokens
+
+
+class Rehearsal(Noun, frozen=True):
+    """How a rehearsal went. ``moments``: pairs of states that could act at one time, over all apps, each looked at for every
+    mailbox by the rules of reach; ``decisions``: how often the twin's own evaluator was asked the same. ``undone``: every app of
+    the tenant reaches again what it reached before. ``why``: sentences on whatever keeps the verdict from *proven*.
+    """
+
+    verdict: Verdict
+    gained: tuple[Deviation, ...]
+    lost: tuple[Deviation, ...]
+    moments: int
+    undone: bool
+    decisions: int
+    steps: int
+    plan: str
+    why: tuple[str, ...]
+
+
+def rehearse(
+    file: PlanFile, snapshot: Snapshot, clock: Clock, tell: Callable[[str], None], *, delays: Delays = DELAYS
+) -> Rehearsal:
+    """Rehearse a plan on the twin of a snapshot, on loopback and at accelerated time.
+
+    Raises Refused (``undo-plan``, ``empty-plan``), WrongTenant, and whatever :func:`~exoscope.running.apply` raises before its
+    first step.
+    """
+    _refuse(file.plan, snapshot)
+    if content_hash(snapshot) != file.plan.snapshot_hash:
+        tell("The plan was made from another snapshot: an app of which something moved since stops, as it would.")
+    with serve(
+        snapshot, propagation=delays.propagation, token_lifetime=delays.lifetime, operator_lifetime=_SHIFT
+    ) as twin:
+        made: list[Made] = []
+        profile = load_profile(Path(twin.ready["profile"]), {})
+        store = Store(twin.folder.state)
+        desk = _watched(desk_for(profile, store, clock=clock, progress=_talk(tell)), twin.tenant, made)
+        tell(f"The twin of {snapshot.tenant.domain} serves on this machine. The plan is applied over PSRP:")
+        run = apply(file, desk, wait=_PATIENCE)
+        applied = twin.tenant.state
+        tell(f"{run.done} of {run.steps} steps, {run.outcome}. It is taken back, in the safe order:")
+        back = _take_back(run, desk)
+        history = twin.tenant.history()
+    tell("Every moment of it is looked at.")
+    seen = watch(file.plan, history, made, delays)
+    return _judge(
+        file, run, back, seen, before=history[0].view.snapshot, applied=applied, after=history[-1].view.snapshot
+    )
+
+
+def _refuse(plan: Plan, snapshot: Snapshot) -> None:
+    if plan.purpose == "undo":
+        raise Refused(
+            "this plan takes a run back, and every rehearsal takes its plan back by itself",
+            code="undo-plan",
+            next="Rehearse the plan that the run was made from.",
+        )
+    if not plan.steps:
+        raise Refused("the plan has no step, so there is nothing to rehearse", code="empty-plan")
+    if plan.tenant.id.casefold() != snapshot.tenant.id.casefold():
+        raise WrongTenant(
+            f"the plan is for the tenant {plan.tenant.id}, the snapshot is of {snapshot.tenant.id}",
+            next="Name the snapshot that the plan was made from.",
+        )
+
+
+def _take_back(run: RunAnswer, desk: Desk) -> str | None:
+    """Take everything back that was done; why not, where that was not possible."""
+    if run.done == 0:
+        return None
+    try:
+        back = undo(run.run, desk, approve=lambda plan: None, wait=_PATIENCE)
+    except ExoscopeError as error:
+        return error.message
+    return None if back.outcome == "done" else f"the undo ended {back.outcome}: {back.why}"
+
+
+def _judge(
+    file: PlanFile,
+    run: RunAnswer,
+    back: str | None,
+    seen: Seen,
+    *,
+    before: Snapshot,
+    applied: Snapshot,
+    after: Snapshot,
+) -> Rehearsal:
+    """The verdict: *violated* where something was seen that may not be, *unknown* where not everything could be seen."""
+    planned = {app.app_id for app in file.plan.apps}
+    beside = [app_id for app_id in changed_reach(before, applied) if app_id not in planned]
+    left = changed_reach(before, after)
+    other = not_as_planned(file.plan, applied) if run.outcome == "done" else ()
+    violated = [
+        *(f"{len(found)} times a mailbox was {word}" for word, found in _both(seen) if found),
+        *(f"{each.app_id} {each.permission}: {each.mailbox} is not as the plan says" for each in other),
+        *(f"{app_id}, which the plan does not name, reaches otherwise" for app_id in beside),
+        *(f"{app_id} does not reach what it reached before" for app_id in left if back is None),
+    ]
+    untold = [
+        *(
+            f"{each.app_id} {each.permission}: the twin and the rules differ on {each.mailbox}"
+            for each in seen.disagreed
+        ),
+        *([f"the plan ended {run.outcome}: {run.why}"] if run.outcome != "done" else []),
+        *([f"it was not taken back: {back}"] if back is not None else []),
+    ]
+    return Rehearsal(
+        verdict=Verdict.VIOLATED if violated else Verdict.UNKNOWN if untold else Verdict.PROVEN,
+        gained=seen.gained,
+        lost=seen.lost,
+        moments=seen.moments,
+        undone=back is None and not left,
+        decisions=seen.decisions,
+        steps=run.done,
+        plan=file.hash,
+        why=(*violated, *untold),
+    )
+
+
+def _both(seen: Seen) -> Sequence[tuple[str, Sequence[Deviation]]]:
+    return (("reachable that may not be", seen.gained), ("lost that must stay", seen.lost))
+
+
+def _talk(tell: Callable[[str], None]) -> Progress:
+    def progress(event: Event) -> None:
+        if event.step is not None or event.kind in ("wait", "evidence", "stop", "step-back"):
+            tell(f"  {event.text}")
+
+    return progress
+
+
+def _watched(desk: Desk, tenant: TwinTenant, made: list[Made]) -> Desk:
+    """The desk, with each step noted beside the states of the twin that it made."""
+
+    @contextmanager
+    def opened(plan: Plan) -> Iterator[Opened]:
+        with desk.open(plan) as inner:
+            yield Opened(_Watched(inner.tenancy, tenant, made), inner.snapshot)
+
+    return replace(desk, open=opened)
+
+
+class _Watched:
+    """A tenancy that notes what each write makes of the twin. Only the run writes, one step at a time."""
+
+    def __init__(self, inner: Tenancy, tenant: TwinTenant, made: list[Made]) -> None:
+        self._inner, self._tenant, self._made = inner, tenant, made
+
+    def read(self, target: Target) -> Observed:
+        return self._inner.read(target)
+
+    def write(self, step: Step, call: Filled) -> tuple[str, ...]:
+        since = self._tenant.count()
+        try:
+            return self._inner.write(step, call)
+        finally:
+            self._made.append(Made(step, since, self._tenant.count()))
+
+    def survey(self, plan: Plan, app: AppPlan, left: Sequence[Step], known: Mapping[str, str]) -> Survey:
+        return self._inner.survey(plan, app, left, known)
+
+    def evidence(self, plan: Plan, app: AppPlan, stage: Stage, gate: Gate, since: datetime) -> Evidence:
+        return self._inner.evidence(plan, app, stage, gate, since)

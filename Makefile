@@ -27,6 +27,7 @@ lint: $(STAMP)
 	$(BIN)/ruff check toolkit tests
 	$(BIN)/ruff format --check toolkit tests
 	$(BIN)/mypy
+	$(BIN)/mypy --platform win32 --cache-dir .mypy_cache/win32
 
 bench: $(STAMP)
 	$(BIN)/python -m tests.benchmarks

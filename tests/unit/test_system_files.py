@@ -109,23 +109,13 @@ def test_an_append_is_there_before_the_handle_is_closed(tmp_path: Path) -> None:
         assert (tmp_path / "journal").read_bytes() == b"one\n"
 
 
-OWNER = "S-1-5-21-1-2-3-1001"
-SDDL = {
-    f"O:{OWNER}G:S-1-5-21-1-2-3-513D:PAI(A;;FA;;;{OWNER})(A;;FA;;;SY)(A;;FA;;;BA)": True,
-    f"O:{OWNER}D:(D;;FA;;;WD)(A;;FA;;;{OWNER})": True,
-    f"O:{OWNER}D:AI(A;ID;FA;;;{OWNER})S:AI": True,
-    f"O:{OWNER}G:SYD:(A;;FA;;;{OWNER})(A;;FR;;;BU)": False,
-    f"O:{OWNER}D:(A;;FR;;;WD)": False,
-    f"O:{OWNER}D:(A;;FR;;;S-1-5-21-1-2-3-1002)": False,
-    f"O:{OWNER}D:(OA;;FR;;;{OWNER})": False,
-    f"O:{OWNER}D:(XA;;FR;;;{OWNER};(a == 1))": False,
-    f"O:{OWNER}D:NO_ACCESS_CONTROL": False,
-    f"O:{OWNER}G:SY": False,
-    f"O:{OWNER}D:": False,
-    "": False,
-}
-
-
-@pytest.mark.parametrize(("sddl", "private"), SDDL.items())
-def test_windows_access_lists_allow_nobody_else(sddl: str, private: bool) -> None:
-    assert system.sddl_is_private(sddl) is private
+def test_a_temporary_folder_is_private_and_new_each_time() -> None:
+    made = [system.private_temporary_dir("exoscope-test-") for _ in range(2)]
+    try:
+        assert made[0] != made[1]
+        assert all(path.is_dir() and path.name.startswith("exoscope-test-") for path in made)
+        if sys.platform != "win32":
+            assert [mode(path) for path in made] == [0o700, 0o700]
+    finally:
+        for path in made:
+            path.rmdir()

@@ -27,16 +27,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
+from exoscope import system
 from exoscope.model import Recipient, Snapshot, Unset
 from exoscope.outcome import BadInput
 
@@ -82,23 +80,11 @@ def dumps(snapshot: Snapshot) -> bytes:
 
 
 def save(snapshot: Snapshot, path: Path) -> None:
-    """Write the file, whole or not at all. Raises BadInput when it cannot be written; an older file then stays."""
-    data = dumps(snapshot)
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        temporary = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            with suppress(OSError):
-                temporary.unlink()
-            raise
-    except OSError as error:
-        raise BadInput(f"{path} cannot be written: {error.strerror}", next="Name a folder that is yours.") from None
+    """Write the file, readable by its owner only, whole or not at all.
+
+    Raises BadInput when it cannot be written; an older file then stays.
+    """
+    system.write_private(path, dumps(snapshot), replace=True)
 
 
 def digest(snapshot: Snapshot) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,7 +58,7 @@ def demo(clock: Clock, tell: Tell) -> DemoAnswer:
     """Run it all, on loopback. Evidence stays in a temporary folder of its own. Raises ExoscopeError where a part fails."""
     from exoscope.twin.server import serve
 
-    folder = Path(tempfile.mkdtemp(prefix="exoscope-demo-"))
+    folder = system.private_temporary_dir("exoscope-demo-")
     with serve(sample_tenant()) as twin:  # its own folder, with its secrets, goes when it ends
         profile = load_profile(Path(twin.ready["profile"]), {})
         store = Store(twin.folder.state)

@@ -8,7 +8,6 @@ import os
 import re
 import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from exoscope.outcome import BadInput, Refused
-from exoscope.system import lock, make_private_dir
+from exoscope.system import lock, make_private_dir, private_temporary_dir
 
 LOCK = ".exoscope-sandbox"  # also the mark by which a folder is known as a sandbox's
 OURS = (
@@ -84,8 +83,7 @@ def folder(directory: Path | None) -> Iterator[Folder]:
     Raises BadInput when the directory cannot be used, or another sandbox serves from it.
     """
     if directory is None:
-        # symbolic links resolved: some systems' temporary folder is one
-        path = Path(tempfile.mkdtemp(prefix="exoscope-sandbox-")).resolve()
+        path = private_temporary_dir("exoscope-sandbox-")
         try:
             yield Folder(path)
         finally:

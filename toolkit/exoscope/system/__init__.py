@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import secrets
 import signal
 import stat
@@ -12,25 +11,42 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from exoscope.outcome import BadInput, Refused
+from exoscope.system.access import is_private
+
+if TYPE_CHECKING:
+    from exoscope.system.windows import AccessLists
 
 _PRIVATE_FILE = 0o600
 _PRIVATE_DIR = 0o700
 
 
+def _access_lists() -> AccessLists | None:
+    """Those of this system; None where files have modes."""
+    if os.name != "nt":
+        return None
+    from exoscope.system.windows import AccessLists, libraries
+
+    return AccessLists(libraries())
+
+
+_LISTS = _access_lists()  # Windows: there privacy is an access list, not a mode
+
+
 def write_private(path: Path, data: bytes, *, replace: bool = False) -> None:
     """Write a whole file that only its owner can read, in one step: a reader sees the old file, the new one, or none.
 
-    Durable when it returns. On Windows the folder's access list is inherited; there is no mode to set.
-    Raises BadInput (code ``exists``) when the file is there and ``replace`` is not said, or when it cannot be written.
+    Durable when it returns. On Windows its access list names this user, SYSTEM and Administrators from its first moment.
+    Raises BadInput (code ``exists``) when the file is there and ``replace`` is not said, or when it cannot be written so.
     """
     partial = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     try:
-        handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), _PRIVATE_FILE)
+        handle = _open_new(partial)
         try:
             with os.fdopen(handle, "wb") as file:
+                _keeps_private(path, file)
                 append_durable(file, data)
             if replace:
                 partial.replace(path)
@@ -43,7 +59,26 @@ def write_private(path: Path, data: bytes, *, replace: bool = False) -> None:
     except FileExistsError:
         raise BadInput(f"{path} is there already", code="exists", next="Name another file, or move it away.") from None
     except OSError as error:
-        raise BadInput(f"{path} cannot be written: {error.strerror}") from None
+        raise BadInput(f"{path} cannot be written: {error.strerror}", next="Name a folder that is yours.") from None
+
+
+def _open_new(path: Path) -> int:
+    if _LISTS is not None:
+        return _LISTS.open_new(path)
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE_FILE)
+
+
+def _keeps_private(path: Path, file: BinaryIO) -> None:
+    if not _listed_private(file):
+        raise BadInput(
+            f"{path} would be readable by others: its drive keeps no access list that says otherwise",
+            next="Name a folder on a drive of this machine (NTFS).",
+        )
+
+
+def _listed_private(file: BinaryIO) -> bool:
+    """Where privacy is an access list: does this open file's allow nobody else?"""
+    return _LISTS is None or is_private(_LISTS.of_file(file.fileno()), _LISTS.me)
 
 
 def _place_new(partial: Path, path: Path) -> None:
@@ -57,28 +92,52 @@ def _place_new(partial: Path, path: Path) -> None:
 def make_private_dir(path: Path) -> Path:
     """Make a folder (and its parents) that only its owner can enter; one that is there must be the owner's.
 
-    Raises BadInput when it cannot be made, is no folder, or (POSIX) belongs to somebody else or others can write into it.
+    Raises BadInput when it cannot be made, is no folder, belongs to somebody else, or others can write into it (Windows: or
+    read it, since there a file in it can be reached past the folder).
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if _LISTS is not None:
+            _make_listed(_LISTS, path)
+            return path
         path.mkdir(mode=_PRIVATE_DIR, exist_ok=True)
-        if sys.platform != "win32":
-            found = path.stat()
-            if found.st_uid != os.geteuid() or found.st_mode & 0o022:
-                raise BadInput(
-                    f"{path} is not yours alone to write", next=f"Run: chmod 700 {path}, or name another folder."
-                )
-            path.chmod(_PRIVATE_DIR)
+        found = path.stat()
+        if not _mine(found) or found.st_mode & 0o022:
+            raise BadInput(
+                f"{path} is not yours alone to write", next=f"Run: chmod 700 {path}, or name another folder."
+            )
+        path.chmod(_PRIVATE_DIR)
     except OSError as error:
         raise BadInput(f"{path} cannot be used as a folder: {error.strerror}") from None
     return path
+
+
+def _make_listed(lists: AccessLists, path: Path) -> None:
+    try:
+        lists.make_dir(path)
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+    if not is_private(lists.of_folder(path), lists.me):
+        raise BadInput(
+            f"{path} is not yours alone",
+            next="Name a folder that is not there yet, or leave only yourself, SYSTEM and Administrators in its access list.",
+        )
+
+
+def private_temporary_dir(prefix: str) -> Path:
+    """A new private folder where temporary ones go on this system; the caller removes it. Raises BadInput."""
+    import tempfile
+
+    # symbolic links resolved: some systems' temporary folder is one
+    return make_private_dir(Path(tempfile.gettempdir()).resolve() / f"{prefix}{secrets.token_hex(8)}")
 
 
 def read_private(path: Path) -> bytes:
     """The bytes of a file that only its owner can read, checked on the open file itself.
 
     Raises BadInput when it cannot be read, is no regular file, or others can read it. Windows: the access list may name
-    the owner, SYSTEM and Administrators only; one that cannot be read or understood is refused. (Not seen by a test there.)
+    this user, SYSTEM and Administrators only; one that cannot be read or understood is refused.
     """
     try:
         with path.open("rb") as file:
@@ -101,57 +160,23 @@ def _require_private(path: Path, file: BinaryIO) -> None:
     found = os.fstat(file.fileno())
     if not stat.S_ISREG(found.st_mode):
         raise BadInput(f"{path} is not a file")
-    if sys.platform == "win32":
-        if not sddl_is_private(_sddl(path)):
-            raise BadInput(f"{path} can be read by others", next="Leave only yourself in its access list.")
+    if _LISTS is not None:
+        if not _listed_private(file):
+            raise BadInput(
+                f"{path} can be read by others, or belongs to somebody else, or who can read it cannot be told",
+                next=f'Leave only yourself, SYSTEM and Administrators in its access list: icacls "{path}" /inheritance:r '
+                f"/grant:r *{_LISTS.sid}:F",
+            )
         return
-    if found.st_uid != os.geteuid():
+    if not _mine(found):
         raise BadInput(f"{path} belongs to another user", next="Use a file of your own.")
     if found.st_mode & 0o077:
         raise BadInput(f"{path} can be read by others", next=f"Run: chmod 600 {path}")
 
 
-_ACE = re.compile(r"\(([^()]*)\)")
-_TRUSTED = {"SY", "BA", "OW", "S-1-5-18", "S-1-5-32-544"}
-
-
-def sddl_is_private(sddl: str) -> bool:
-    """Does a Windows security descriptor (as SDDL text) allow nobody but the owner, SYSTEM and Administrators?
-
-    What is not understood (no access list, conditional or object entries) is not private.
-    """
-    owner = re.match(r"O:(.+?)(?=G:|D:|S:|$)", sddl)
-    listed = re.search(r"D:[A-Z]*((?:\([^()]*\))*)(?:S:.*)?$", sddl)
-    if owner is None or listed is None:
-        return False
-    entries = [entry.split(";") for entry in _ACE.findall(listed.group(1))]
-    if not entries:
-        return False
-    trusted = _TRUSTED | {owner.group(1)}
-    return all(len(entry) == 6 and (entry[0] == "D" or (entry[0] == "A" and entry[5] in trusted)) for entry in entries)
-
-
-def _sddl(path: Path) -> str:
-    """A file's security descriptor on Windows; empty when it cannot be read."""
-    if sys.platform != "win32":
-        return ""
-    import ctypes
-
-    descriptor, text = ctypes.c_void_p(), ctypes.c_wchar_p()
-    owner_and_dacl, file_object, revision = 0x1 | 0x4, 1, 1
-    advapi, kernel = ctypes.windll.advapi32, ctypes.windll.kernel32
-    if advapi.GetNamedSecurityInfoW(
-        str(path), file_object, owner_and_dacl, None, None, None, None, ctypes.byref(descriptor)
-    ):
-        return ""
-    try:
-        done = advapi.ConvertSecurityDescriptorToStringSecurityDescriptorW(
-            descriptor, revision, owner_and_dacl, ctypes.byref(text), None
-        )
-        return str(text.value) if done else ""
-    finally:
-        kernel.LocalFree(text)
-        kernel.LocalFree(descriptor)
+def _mine(found: os.stat_result) -> bool:
+    """Is it this user's? Asked where files have modes only."""
+    return sys.platform != "win32" and found.st_uid == os.geteuid()
 
 
 def append_durable(handle: BinaryIO, data: bytes) -> None:

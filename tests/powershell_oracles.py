@@ -41,15 +41,13 @@ def reader_view(text: str) -> list[Any] | None:
     except GuardRefused:
         return None
     return [
-        [
-            (each.name, tuple((a.name, _tag(a.value) if a.given else ABSENT) for a in each.arguments))
-            for each in pipeline
-        ]
+        [(each.name, tuple((a.name, tag(a.value) if a.given else ABSENT) for a in each.arguments)) for each in pipeline]
         for pipeline in pipelines
     ]
 
 
-def _tag(value: object) -> tuple[Any, ...]:
+def tag(value: object) -> tuple[Any, ...]:
+    """A value as the views tell it."""
     if value is None or isinstance(value, bool):
         return ("c", {True: "true", False: "false", None: "null"}[value])
     if isinstance(value, str):
@@ -57,8 +55,8 @@ def _tag(value: object) -> tuple[Any, ...]:
     if isinstance(value, int):
         return ("i", value)
     if isinstance(value, dict):
-        return ("h", tuple((key, _tag(each)) for key, each in value.items()))
-    return ("a", tuple(_tag(each) for each in value))
+        return ("h", tuple((key, tag(each)) for key, each in value.items()))
+    return ("a", tuple(tag(each) for each in value))
 
 
 # -- PowerShell's own parser -----------------------------------------------------------------------------------------

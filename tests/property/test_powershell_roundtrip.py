@@ -8,20 +8,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from exoscope.powershell import LiteralError, fill, literal, read, render_guarded
-from fuzz import differ, seeds
+from fuzz.scripts import differ, seeds
+from fuzz.values import PIECES, carried
 from powershell_oracles import mutate, reader_view, tree_sitter_view
 
-NASTY = st.sampled_from(
-    [
-        *"'\u2018\u2019\u201a\u201b\"\u201c\u201d\u201e-\u2013\u2014\u2015`$#;|&(){}@%\r\n\t\u00a0\u0085\u2028\u2029<>",
-        "--%",
-        "😀",
-    ]
-)
-CARRIED = st.characters(
-    exclude_categories=["Cs"],
-    exclude_characters="".join(map(chr, [*range(9), 0xB, 0xC, *range(0xE, 0x20), 0xFFFE, 0xFFFF])),
-)
+NASTY = st.sampled_from(PIECES)
+CARRIED = st.characters().filter(carried)
 TEXTS = st.lists(NASTY | CARRIED, max_size=12).map("".join)
 SCALARS = TEXTS | st.booleans() | st.none() | st.integers(0, 10**18 - 1)
 VALUES = SCALARS | st.lists(SCALARS, max_size=4).map(tuple)

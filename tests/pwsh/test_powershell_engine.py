@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from exoscope.powershell import prelude, preludes, render, sample_values, template_dir, templates
-from fuzz import differ, seeds
+from fuzz.scripts import differ, seeds
 from powershell_oracles import engine_views, mutate, pwsh, reader_view
 
 PROGRAM = pwsh()

@@ -32,6 +32,9 @@ _BAREWORD = re.compile(r"[A-Za-z_][A-Za-z0-9_.@-]*")
 _NUMBER = re.compile(r"[0-9]+")
 _CONSTANT = re.compile(r"\$(true|false|null)", re.IGNORECASE)
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# What means itself in a string of either kind of quotes.
+_PLAIN = {SINGLE_QUOTES: re.compile(f"[^{SINGLE_QUOTES}]+"), DOUBLE_QUOTES: re.compile(f"[^{DOUBLE_QUOTES}$`]+")}
+_COMMENT = re.compile(f"[^{NEWLINES}]*")
 _CONSTANTS: dict[str, bool | None] = {"true": True, "false": False, "null": None}
 
 
@@ -100,8 +103,8 @@ class Reader:
 
     def _line_comment(self) -> None:
         start = self.at
-        while self.peek() and self.peek() not in NEWLINES:
-            self.at += 1
+        if (comment := _COMMENT.match(self.text, self.at)) is not None:
+            self.at = comment.end()
         words = "".join(self.text[start + 1 : self.at].split()).casefold()
         # Two comments are not comments: one loads modules, the other makes PowerShell stop reading.
         if words.startswith(("requires", "sig#")):
@@ -241,21 +244,21 @@ class Reader:
         self.at += 1
         found: list[str] = []
         while True:
+            plain = _PLAIN[quotes].match(self.text, self.at)
+            if plain is not None:
+                found.append(plain.group())
+                self.at = plain.end()
             character = self.peek()
             if not character:
                 self.refuse("a string does not end", start)
-            if character in quotes:
-                following = self.peek(1)
-                if not following or following not in quotes:
-                    self.at += 1
-                    return "".join(found)
-                found.append(following)  # two adjacent quotes of any kind mean the second
-                self.at += 2
-                continue
-            if quotes is DOUBLE_QUOTES and character in "$`":
+            if character not in quotes:
                 self.refuse("a string in double quotes may not hold $ or a backtick: they are not literal there")
-            found.append(character)
-            self.at += 1
+            following = self.peek(1)
+            if not following or following not in quotes:
+                self.at += 1
+                return "".join(found)
+            found.append(following)  # two adjacent quotes of any kind mean the second
+            self.at += 2
 
     def _array(self) -> tuple[Value, ...]:
         start = self.at

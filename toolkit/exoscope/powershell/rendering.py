@@ -30,6 +30,7 @@ class TemplateError(BadInput):
     code = "bad-template"
 
 
+@cache
 def template_dir() -> Path:
     """The folder of the templates: beside the package in a wheel, at the repository root in a source tree.
 

@@ -70,23 +70,34 @@ def dn_key(text: str) -> DnKey | None:
     return tuple(pairs)
 
 
+_DN_PIECE = re.compile(r"((?:\\[0-9A-Fa-f]{2})+)|\\(.)|([^\\,])", re.DOTALL)
+
+
 def common_name(dn: str) -> str:
     """The unescaped value of a DN's first part: Exchange's Name of the object."""
     if "\\" not in dn:
-        return dn.partition("=")[2].partition(",")[0].strip()
+        return dn.partition("=")[2].partition(",")[0].strip(" ")
     value = ""
-    escaped = False
-    for char in dn.partition("=")[2]:
-        if escaped:
-            value += char
-            escaped = False
-        elif char == "\\":
-            escaped = True
-        elif char == ",":
-            break
-        else:
-            value += char
-    return value.strip()
+    solid = 0  # up to where blanks at the end are not the value's own
+    at = dn.find("=") + 1 or len(dn)
+    while (piece := _DN_PIECE.match(dn, at)) is not None:
+        octets, escaped, plain = piece.groups()
+        if octets:
+            value += bytes.fromhex(octets.replace("\\", "")).decode("utf-8", "replace")
+        elif plain != " " or value:
+            value += escaped or plain
+        if plain != " ":
+            solid = len(value)
+        at = piece.end()
+    return value[:solid]
+
+
+def dn_value(name: str) -> str:
+    """A name as the value of a DN's part: what would end or change it is escaped. Source: RFC 4514, 2.4."""
+    text = re.sub(r'[,+"\\<>;=]', r"\\\g<0>", name)
+    text = re.sub(r"[\x00-\x1f]", lambda control: f"\\{ord(control.group()):02X}", text)
+    text = re.sub(r"^[ #]", r"\\\g<0>", text)
+    return text[:-1] + "\\ " if len(name) > 1 and name.endswith(" ") else text
 
 
 def recipient_alias(recipient: Recipient) -> str:

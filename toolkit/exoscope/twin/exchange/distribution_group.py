@@ -22,7 +22,7 @@ from exoscope.twin.exchange.call import (
 )
 from exoscope.twin.exchange.group import DISTRIBUTION, M365, extra, identified, members_of, owner_names
 from exoscope.twin.tenant import GroupExtra
-from exoscope.twin.view import fold
+from exoscope.twin.view import dn_value, fold
 
 _TASKS = "Microsoft.Exchange.Management.RecipientTasks."
 _RESTRICTIONS = ("Closed", "Open", "ApprovalRequired")
@@ -102,7 +102,6 @@ def new(call: Call) -> Iterable[Row]:
         kind = "Microsoft.Exchange.Data.Directory.ProxyAddressExistsException"
         text = f'The proxy address "SMTP:{address}" is already being used. Please choose another proxy address.'
         raise CmdletError(kind, text, category="InvalidOperation", target=name)
-    escaped = "".join("\\" + c if c in ',+"\\<>;=#' else c for c in name)
     guid = str(uuid.uuid4())
     group = Group(
         guid=guid,
@@ -110,7 +109,7 @@ def new(call: Call) -> Iterable[Row]:
         sid=stable_sid(guid),
         display_name=call.optional_text("DisplayName") or name,
         primary_smtp_address=address,
-        distinguished_name=f"CN={escaped},OU={domain},OU=Microsoft Exchange Hosted Organizations,DC=TWIN,DC=prod,DC=outlook,DC=com",
+        distinguished_name=f"CN={dn_value(name)},OU={domain},OU=Microsoft Exchange Hosted Organizations,DC=TWIN,DC=prod,DC=outlook,DC=com",
         recipient_type_details="MailUniversalSecurityGroup" if security else "MailUniversalDistributionGroup",
         members=tuple(dict.fromkeys(call.recipient_or_group(each).guid for each in call.texts("Members"))),
         owners=tuple(call.recipient_or_group(each).guid for each in call.texts("ManagedBy")),

@@ -1,33 +1,22 @@
-"""``python -m tests.fuzz``: the strict reader against tree-sitter and, where there is one, PowerShell's own parser,
-for long.
-
-Scripts that our reader accepts must mean the same to every other reader that accepts them; PowerShell must accept
-them all.
-"""
+"""Whole scripts, mutated: what our strict reader accepts must mean the same to every other reader that accepts it."""
 
 from __future__ import annotations
 
-import argparse
 import random
-import sys
-import time
-from pathlib import Path
 
 import yaml
 
-if __package__:  # run as a module from the root of the repository; under pytest the folder itself is on the path
-    sys.path.insert(0, str(Path(__file__).resolve().parent))
-
 from exoscope.powershell import literal, render, sample_values, templates
-from powershell_oracles import engine_views, mutate, pwsh, reader_view, tree_sitter_view
+from fuzz import TESTS
+from powershell_oracles import engine_views, mutate, reader_view, tree_sitter_view
 
-DATA = Path(__file__).resolve().parent / "data"
 HOSTILE_TEXTS = ("--%", "it's ‘so’ ‚‛", "a’; Remove-Y -Id b #", "#>", "`$(x)`", "-2", "5kb", "😀\u00a0\u2028", "")
+AT_ONCE = 4000
 
 
 def seeds() -> list[str]:
     """Scripts to begin from: every template with sample values, and the table of good scripts."""
-    good = yaml.safe_load((DATA / "guard_good.yaml").read_text(encoding="utf-8"))
+    good = yaml.safe_load((TESTS / "data" / "guard_good.yaml").read_text(encoding="utf-8"))
     found = [render(name, sample_values(name)) for name in templates()]
     found += [case["script"] for case in good.values()]
     found += [f"Get-Recipient -Identity:{literal(text)} -Filter:{literal(text)}" for text in HOSTILE_TEXTS]
@@ -51,27 +40,14 @@ def differ(scripts: list[str], program: str | None) -> tuple[list[str], int, int
     return problems, len(accepted), both
 
 
-def main() -> int:
-    """Run until the count is reached; exit 1 with the first differences."""
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--seed", type=int, default=int(time.time()))
-    options.add_argument("--count", type=int, default=200_000)
-    chosen = options.parse_args()
-    program = pwsh()
-    print(f"seed {chosen.seed}, {chosen.count} mutations, PowerShell: {program or 'none (set EXOSCOPE_PWSH)'}")
-    rng = random.Random(chosen.seed)  # noqa: S311 - a seed that can be repeated, not a secret
+def check(seed: int, count: int, program: str | None) -> tuple[list[str], str]:
+    """``count`` mutations: the differences of the first part that has some, and what was seen, in a sentence."""
+    rng = random.Random(seed)  # noqa: S311 - a seed that can be repeated, not a secret
     base = seeds()
+    problems: list[str] = []
     accepted = both = done = 0
-    while done < chosen.count:
-        size = min(4000, chosen.count - done)
+    while done < count and not problems:
+        size = min(AT_ONCE, count - done)
         problems, some, some_both = differ([mutate(rng.choice(base), base, rng) for _ in range(size)], program)
         accepted, both, done = accepted + some, both + some_both, done + size
-        if problems:
-            print("\n".join(problems[:5]))
-            return 1
-    print(f"{done} scripts: {accepted} accepted by us, {both} of them by tree-sitter too; no difference")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return problems, f"{done:,} mutated scripts, {accepted:,} accepted by us, {both:,} of them by tree-sitter too"

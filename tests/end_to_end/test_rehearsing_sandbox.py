@@ -20,8 +20,11 @@ import pytest
 import requests
 
 from exoscope import snapshot
+from exoscope.clock import SystemClock
+from exoscope.exchange.tests import test_policy as check_policy
 from exoscope.profile import load_profile, resolve
-from twin_fixtures import load_sample
+from exoscope.reading import Connection
+from twin_fixtures import OMNISCOPE, app_named, load_sample
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals and modes of POSIX")
 
@@ -204,6 +207,7 @@ def test_a_folder_of_somebody_elses_is_left_alone(tmp_path: Path) -> None:
         (("--token-lifetime", "0"), "--token-lifetime"),
         (("--throttle", "0"), "--throttle"),
         (("--dir", "{tmp}/bad.json"), "--dir"),
+        (("--behaviour", "nested=ignored"), "nested=ignored"),
     ],
 )
 def test_bad_options_end_with_2(tmp_path: Path, options: tuple[str, str], told: str) -> None:
@@ -211,6 +215,20 @@ def test_bad_options_end_with_2(tmp_path: Path, options: tuple[str, str], told: 
     ended = run(options[0], options[1].replace("{tmp}", str(tmp_path)))
     assert (ended.returncode, ended.stdout) == (2, "")
     assert told in ended.stderr
+
+
+@pytest.mark.parametrize(("words", "said"), [((), "denied"), (("--behaviour", "wildcard=ignored"), "granted")])
+def test_it_behaves_as_told(tmp_path: Path, words: tuple[str, ...], said: str) -> None:
+    sample = load_sample()
+    assert isinstance(sample.access_policies, tuple)
+    assert isinstance(sample.recipients, tuple)
+    everybody = msgspec.structs.replace(sample.access_policies[1], app_id="*")
+    snapshot.save(msgspec.structs.replace(sample, access_policies=(everybody,)), tmp_path / "tenant.json")
+    ceo = next(each for each in sample.recipients if each.primary_smtp_address == "ceo@contoso.com")
+    with sandbox("--snapshot", str(tmp_path / "tenant.json"), *words) as (_, ready):
+        profile = load_profile(Path(ready["profile"]), os.environ)
+        with Connection(profile, SystemClock()) as connection:
+            assert check_policy(connection.exchange, ceo.guid, app_named(sample, OMNISCOPE).app_id) == said
 
 
 def test_the_module_of_a_running_sandbox(tmp_path: Path) -> None:

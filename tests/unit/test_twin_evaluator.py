@@ -29,6 +29,8 @@ from exoscope.model import (
     Snapshot,
     Tenant,
 )
+from exoscope.outcome import BadInput
+from exoscope.twin.behaviour import behaviour_of
 from exoscope.twin.evaluator import evaluate
 from exoscope.twin.filters import scope_holds
 from exoscope.twin.view import View, common_name, dn_key
@@ -417,3 +419,35 @@ def test_what_is_no_dn(text: str) -> None:
 def test_the_name_of_an_object_is_the_start_of_its_dn() -> None:
     assert common_name("CN=O'Brien\\, Seán,OU=x") == "O'Brien, Seán"
     assert common_name("CN=Ada,OU=x") == "Ada"
+
+
+@pytest.mark.parametrize(
+    ("words", "nested", "everybody"),
+    [
+        ((), "denied", "denied"),
+        (("nested-members=counted", "wildcard=counted"), "denied", "denied"),
+        (("nested-members=ignored",), "allowed", "denied"),
+        (("wildcard=ignored",), "denied", "allowed"),
+    ],
+)
+def test_where_documents_and_users_disagree_it_does_as_told(
+    words: tuple[str, ...], nested: str, everybody: str
+) -> None:
+    told = behaviour_of(words)
+    groups = (group(1, "g2"), group(2, "m1"))
+    by_group = msgspec.structs.replace(BASE, groups=groups, access_policies=(policy("DenyAccess", "o1"),))
+    by_star = msgspec.structs.replace(BASE, access_policies=(policy("DenyAccess", "e1", "*"),))
+    mailbox = next(each for each in BASE.recipients if each.guid == "m1")  # type: ignore[union-attr]  # the list is there
+    for snapshot, answer in ((by_group, nested), (by_star, everybody)):
+        first = View(snapshot, behaviour=told)
+        assert evaluate(first, MAIL, "Mail.Read", mailbox) == answer
+        later = View(msgspec.structs.replace(snapshot, roles=()), first)
+        assert evaluate(later, MAIL, "Mail.Read", mailbox) == answer, "later states behave alike"
+
+
+@pytest.mark.parametrize(
+    "word", ["nested=ignored", "nested-members", "wildcard=maybe", "wildcard=counted wildcard=ignored"]
+)
+def test_behaviours_nobody_knows(word: str) -> None:
+    with pytest.raises(BadInput, match=r"behaviour"):
+        behaviour_of(word.split(" "))

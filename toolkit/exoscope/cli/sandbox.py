@@ -66,6 +66,12 @@ command = frame.Group(
     metavar="PATH",
     help="A PowerShell to stand behind the gateway: each shell is one of its processes.",
 )
+@click.option(
+    "--behaviour",
+    multiple=True,
+    metavar="NAME=WORD",
+    help="Where documents and users of access policies disagree: nested-members=ignored, wildcard=ignored (else counted).",
+)
 def serve(
     snapshot: Path | None,
     port: int,
@@ -74,6 +80,7 @@ def serve(
     throttle: float | None,
     directory: Path | None,
     pwsh: Path | None,
+    behaviour: tuple[str, ...],
 ) -> None:
     """Serve the twin of a tenant on 127.0.0.1 until Ctrl-C or SIGTERM.
 
@@ -91,6 +98,7 @@ def serve(
         throttle=throttle,
         directory=directory,
         pwsh=pwsh,
+        behaviour=behaviour,
     )
 
 

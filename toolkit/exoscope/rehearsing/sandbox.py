@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.resources import as_file, files
 from pathlib import Path
 from types import FrameType
@@ -35,16 +35,20 @@ def run(
     throttle: float | None = None,
     directory: Path | None = None,
     pwsh: Path | None = None,
+    behaviour: Iterable[str] = (),
 ) -> None:
     """Serve a snapshot's twin (the sample tenant's without one) until SIGINT or SIGTERM; ``ready`` is told where it is.
 
-    ``pwsh``: a real PowerShell for each shell of the gateway. Call it from the main thread: it takes the signals. Raises
-    BadInput for a snapshot, folder, port or PowerShell that cannot be used.
+    ``pwsh``: a real PowerShell for each shell of the gateway; ``behaviour``: words like ``nested-members=ignored``. Call it from
+    the main thread: it takes the signals. Raises BadInput for a snapshot, folder, port, PowerShell or behaviour that
+    cannot be used.
     """
+    from exoscope.twin.behaviour import behaviour_of
     from exoscope.twin.server import serve
 
     tenant = sample_tenant() if snapshot is None else snapshots.load(snapshot)
     program = find_program(pwsh) if pwsh is not None else None
+    told = behaviour_of(behaviour)
     with (
         _stop_signals() as stopped,
         serve(
@@ -55,6 +59,7 @@ def run(
             throttle=throttle,
             directory=directory,
             pwsh=program,
+            behaviour=told,
         ) as twin,
     ):
         ready(twin.ready)

@@ -156,7 +156,10 @@ def _policies(view: View, app_id: str, name: str, mailbox: Recipient) -> Outcome
     policies = view.snapshot.access_policies
     if policies is UNSET:
         return Outcome("unknown", "access policies were not read")
-    mine = [policy for policy in policies if policy.app_id == "*" or fold(policy.app_id) == fold(app_id)]
+    everybody = view.behaviour.wildcard == "counted"
+    mine = [
+        policy for policy in policies if (policy.app_id == "*" and everybody) or fold(policy.app_id) == fold(app_id)
+    ]
     deny = [(policy, _matches(view, policy, mailbox)) for policy in mine if policy.access_right == "DenyAccess"]
     restrict = [(policy, _matches(view, policy, mailbox)) for policy in mine if policy.access_right == "RestrictAccess"]
     for policy, hit in deny:
@@ -208,6 +211,8 @@ def _inside(view: View, top: Group, mailbox: Recipient) -> bool | None:
             if counts:
                 return True
             answer = None
+        if view.behaviour.nested_members == "ignored":
+            continue
         open_groups += [
             (nested, counts and fold(nested.recipient_type_details) == _SECURITY_GROUP)
             for member in group.members

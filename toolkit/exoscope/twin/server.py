@@ -18,6 +18,7 @@ from exoscope.clock import Clock, SystemClock
 from exoscope.model import Snapshot
 from exoscope.outcome import BadInput
 from exoscope.twin.adminapi import PREFIX, AdminApi
+from exoscope.twin.behaviour import Behaviour
 from exoscope.twin.entra import Entra, Operator, SignInFaults
 from exoscope.twin.faults import Faults
 from exoscope.twin.folder import Folder, folder, toml
@@ -118,6 +119,7 @@ def serve(
     port: int = 0,
     clock: Clock | None = None,
     pwsh: str | None = None,
+    behaviour: Behaviour | None = None,
 ) -> Iterator[Twin]:
     """Serve a snapshot until the ``with`` block ends.
 
@@ -125,10 +127,16 @@ def serve(
     ``throttle``: Graph requests a second each app may make. ``port`` 0: each service has a free port of its own (an origin of its
     own: tokens can be seen never to leave theirs); another: all three are served on it. ``directory``: see
     :func:`~exoscope.twin.folder.folder`. ``pwsh``: a PowerShell that stands behind the gateway, one process a shell, with the
-    sandbox's module. Raises BadInput when the folder or port is taken.
+    sandbox's module. ``behaviour``: where documents and users disagree. Raises BadInput when the folder or port is taken.
     """
     with folder(directory) as place:
-        tenant = TwinTenant(snapshot, clock or SystemClock(), propagation=propagation, decisions=place.decisions)
+        tenant = TwinTenant(
+            snapshot,
+            clock or SystemClock(),
+            propagation=propagation,
+            decisions=place.decisions,
+            behaviour=behaviour,
+        )
         try:
             tokens = Tokens(
                 snapshot.tenant.id, tenant.clock, lifetime=token_lifetime, operator_lifetime=operator_lifetime

@@ -23,6 +23,7 @@ from msgspec import UNSET
 from exoscope.catalog import GRAPH
 from exoscope.clock import Clock
 from exoscope.model import App, Consent, Noun, Recipient, Requested, Snapshot
+from exoscope.twin.behaviour import Behaviour
 from exoscope.twin.errors import Unread
 from exoscope.twin.evaluator import Outcome, decide_with_roles
 from exoscope.twin.view import View, fold
@@ -90,7 +91,13 @@ class TwinTenant:
     """
 
     def __init__(
-        self, snapshot: Snapshot, clock: Clock, *, propagation: float = 2.0, decisions: Path | None = None
+        self,
+        snapshot: Snapshot,
+        clock: Clock,
+        *,
+        propagation: float = 2.0,
+        decisions: Path | None = None,
+        behaviour: Behaviour | None = None,
     ) -> None:
         self.lock = threading.RLock()
         self.clock = clock
@@ -101,7 +108,9 @@ class TwinTenant:
         self.default_token_lifetime: int | None = (
             None  # minutes: the organisation's default policy, which no file holds
         )
-        self._history: list[tuple[datetime, View]] = [(datetime.min.replace(tzinfo=UTC), View(snapshot))]
+        self._history: list[tuple[datetime, View]] = [
+            (datetime.min.replace(tzinfo=UTC), View(snapshot, behaviour=behaviour))
+        ]
         self._loaded: dict[tuple[str, str], tuple[datetime, datetime, View]] = {}  # (app, mailbox): loaded, last used
         self._decisions = decisions.open("a", encoding="utf-8") if decisions else None
 

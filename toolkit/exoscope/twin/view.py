@@ -10,6 +10,7 @@ from typing import Any
 from msgspec import UNSET
 
 from exoscope.model import AdministrativeUnit, App, Group, Recipient, ServicePrincipal, Snapshot
+from exoscope.twin.behaviour import Behaviour
 
 Table = dict[str, tuple[Any, ...]]
 
@@ -137,10 +138,13 @@ def group_names(group: Group) -> Iterable[str]:
 
 
 class View:
-    """One state with its indexes. ``earlier`` is the view of the state before: what did not change is taken from it."""
+    """One state with its indexes. ``earlier`` is the view of the state before: what did not change is taken from it, and so is
+    the behaviour.
+    """
 
-    def __init__(self, snapshot: Snapshot, earlier: View | None = None) -> None:
+    def __init__(self, snapshot: Snapshot, earlier: View | None = None, behaviour: Behaviour | None = None) -> None:
         self.snapshot = snapshot
+        self.behaviour: Behaviour = behaviour or (Behaviour() if earlier is None else earlier.behaviour)
         self._tables: dict[tuple[str, int], tuple[Any, Table]] = {}
         if earlier is not None:
             kept = {id(getattr(snapshot, name)) for name in snapshot.__struct_fields__}

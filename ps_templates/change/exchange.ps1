@@ -23,8 +23,8 @@ function Test-ExoscopeNotFound($Record) {
     $text = "$($Record.Exception.Message)"
     # A cmdlet that the operator's roles do not give is not an object that is missing.
     if ($names -match 'CommandNotFound|NamedParameterNotFound|AccessDenied|Unauthorized') { return $false }
-    if ($names -match 'ManagementObjectNotFound|MapiObjectNotFound|RecipientNotFoundException') { return $true }
-    return $text -match 'ManagementObjectNotFound|couldn.t be found|could not be found' -or "$($Record.CategoryInfo.Category)" -eq 'ObjectNotFound'
+    if ($names -match 'ManagementObjectNotFound|MemberNotFoundException|MapiObjectNotFound|RecipientNotFoundException') { return $true }
+    return $text -match 'ManagementObjectNotFound|couldn.t be found|could not be found|isn.t a member of' -or "$($Record.CategoryInfo.Category)" -eq 'ObjectNotFound'
 }
 
 function Invoke-ExoscopeOperation([scriptblock] $Operation) {
@@ -72,6 +72,9 @@ function ConvertTo-ExoscopeSeen($Seen) {
             foreach ($property in $row.PSObject.Properties) {
                 $value = $property.Value
                 if ($null -eq $value -or $value -is [bool] -or $value -is [int] -or $value -is [long]) { $cells[$property.Name] = $value }
+                elseif ($value -is [datetime]) {
+                    $cells[$property.Name] = $value.ToUniversalTime().ToString('yyyy-MM-ddTHH:mm:ss.fffffffZ', [cultureinfo]::InvariantCulture)
+                }
                 elseif ($value -is [System.Collections.IEnumerable] -and $value -isnot [string]) {
                     $cells[$property.Name] = @(foreach ($element in $value) { "$element" })
                 }

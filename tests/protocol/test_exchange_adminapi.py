@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from exoscope import exchange, powershell
+from exoscope import exchange
 from exoscope.clock import SystemClock
 from exoscope.entra import Tokens
 from exoscope.exchange.adminapi import AdminApiSession, open_session
@@ -33,7 +33,7 @@ from exoscope.outcome import (
     Transient,
     WrongTenant,
 )
-from exoscope.powershell import render_guarded, sample_values
+from exoscope.powershell import render_guarded
 from exoscope.profile import AdminApiRoad, Operator, Profile, load_profile
 from exoscope.reading import Connection, read_snapshot
 from exoscope.twin.exchange.call import CmdletError
@@ -45,11 +45,6 @@ __all__ = ["sample", "serve", "shared_twin", "twin"]
 Connect = Callable[..., AdminApiSession]
 LIST = render_guarded("inventory/management_scopes", {}).text
 NEW = render_guarded("rbac/new_management_scope", {"name": "Fresh", "filter": "Department -eq 'Sales'"}).text
-READS = [
-    name
-    for name in powershell.templates()
-    if name.startswith(("inventory/", "verify/")) and not name.rpartition("/")[2].startswith("_")
-]
 
 
 class QuickClock(SystemClock):
@@ -105,152 +100,6 @@ def test_reads_and_writes_in_the_proven_tenant(connect: Connect, twin: Twin) -> 
     session.run(render_guarded("rbac/remove_management_scope", {"name": "Fresh"}).text)
     assert "Fresh" not in names(session)
     assert twin.wsman.shells == 0
-
-
-def outcome(session: Any, script: str) -> Any:
-    """Rows, or the error's kind and text."""
-    try:
-        return session.run(script)
-    except ServiceError as error:
-        return type(error), error.code
-
-
-@pytest.fixture(scope="module")
-def roads(shared_twin: Twin) -> Iterator[tuple[Any, Any]]:
-    """The gateway and the admin API, to one tenant."""
-    clock = SystemClock()
-    gateway_profile = load_profile(Path(shared_twin.ready["profile"]), os.environ)
-    gateway = exchange.connect(gateway_profile, Tokens(gateway_profile, clock), clock=clock)
-    other = profile_of(shared_twin)
-    session = exchange.connect(other, Tokens(other, clock), clock=clock)
-    yield gateway, session
-    gateway.close()
-    session.close()
-
-
-def real(twin: Twin, name: str) -> dict[str, Any]:
-    """Sample values with identities that the tenant has."""
-    state = twin.tenant.state
-    groups, recipients, pointers = state.groups, state.recipients, state.service_principals
-    scopes, assignments, policies = state.management_scopes, state.role_assignments, state.access_policies
-    assert isinstance(groups, tuple)
-    assert isinstance(recipients, tuple)
-    assert isinstance(pointers, tuple)
-    assert isinstance(scopes, tuple)
-    assert isinstance(assignments, tuple)
-    assert isinstance(policies, tuple)
-    mailbox = next(each for each in recipients if each.recipient_type == "UserMailbox")
-    by_name: dict[str, dict[str, Any]] = {
-        "inventory/recipient": {"identity": mailbox.guid},
-        "inventory/recipients": {"properties": ["Department"]},
-        "inventory/group": {"identity": groups[0].guid},
-        "inventory/distribution_group": {"identity": groups[0].guid},
-        "inventory/distribution_group_members": {"group": groups[0].guid},
-        "inventory/management_scope": {"identity": scopes[0].name},
-        "inventory/role_assignment": {"identity": assignments[0].name},
-        "inventory/role_assignments_of": {"assignee": pointers[0].object_id},
-        "inventory/service_principal": {"identity": pointers[0].object_id},
-        "inventory/access_policy": {"identity": policies[0].identity},
-        "verify/access_policy": {"mailbox": mailbox.guid, "app_id": pointers[0].app_id},
-        "verify/authorization": {"app": pointers[0].object_id, "resource": mailbox.guid},
-        "verify/authorizations": {"app": pointers[0].object_id},
-        "verify/scope_preview": {"filter": "Department -eq 'Sales'"},
-    }
-    return by_name.get(name, sample_values(name))
-
-
-@pytest.mark.parametrize("name", READS)
-@pytest.mark.parametrize("values", ["real", "sample"])
-def test_every_read_answers_as_over_the_gateway(
-    shared_twin: Twin, roads: tuple[Any, Any], name: str, values: str
-) -> None:
-    script = render_guarded(name, real(shared_twin, name) if values == "real" else sample_values(name)).text
-    over_gateway, over_api = (outcome(road, script) for road in roads)
-    assert over_api == over_gateway
-
-
-def test_the_real_identities_are_found(shared_twin: Twin, roads: tuple[Any, Any]) -> None:
-    found = [name for name in READS if getattr(outcome(roads[1], _of(shared_twin, name)), "rows", ())]
-    assert len(found) >= len(READS) - 2, f"too little was compared: {set(READS) - set(found)}"
-
-
-def _of(twin: Twin, name: str) -> str:
-    return render_guarded(name, real(twin, name)).text
-
-
-def test_every_write_does_what_it_does_over_the_gateway(serve: Callable[..., Twin], sample: Snapshot) -> None:
-    """Each write template, with values of the sample tenant where it has them, on two tenants of the same beginning."""
-    writes = [
-        name
-        for name in powershell.templates()
-        if name.startswith(("rbac/", "groups/", "access_policy/")) and not name.rpartition("/")[2].startswith("_")
-    ]
-    assert len(writes) > 15
-    found = []
-    for road in ("gateway", "admin-api"):
-        twin = serve(sample, token_lifetime=600.0)
-        loaded = load_profile(Path(twin.ready["profile"]), os.environ)
-        used = loaded if road == "gateway" else profile_of(twin)
-        session = exchange.connect(used, Tokens(used, SystemClock()), clock=SystemClock())
-        told = []
-        for name in sorted(writes, key=lambda name: ("/remove_" in name, name)):
-            kind = outcome(session, render_guarded(name, _written(twin, name)).text)
-            told.append((name, kind if isinstance(kind, tuple) else "done"))
-        session.close()
-        found.append((told, [change.what for change in twin.tenant.log]))
-    assert found[0] == found[1]
-    assert sum(kind == "done" for _, kind in found[0][0]) > 10, found[0][0]
-
-
-def _written(twin: Twin, name: str) -> dict[str, Any]:
-    """Sample values, those that name objects replaced by the tenant's own."""
-    state = twin.tenant.state
-    groups, recipients, scopes = state.groups, state.recipients, state.management_scopes
-    pointers, assignments, units = state.service_principals, state.role_assignments, state.administrative_units
-    assert isinstance(groups, tuple)
-    assert isinstance(recipients, tuple)
-    assert isinstance(scopes, tuple)
-    assert isinstance(pointers, tuple)
-    assert isinstance(assignments, tuple)
-    assert isinstance(units, tuple)
-    security = next(each for each in groups if each.recipient_type_details == "MailUniversalSecurityGroup")
-    own = {
-        "group": security.guid,
-        "member": next(each.guid for each in recipients if each.guid not in (security.members or ())),
-        "members": [recipients[0].guid],
-        "app": pointers[0].object_id,
-        "service_principal": pointers[0].object_id,
-        "scope": scopes[0].name,
-        "administrative_unit": units[0].id,
-    }
-    given = {key: own.get(key, value) for key, value in sample_values(name).items()}
-    if "name" in given and not name.rpartition("/")[2].startswith("new_"):
-        given["name"] = assignments[0].name if "assignment" in name else scopes[0].name
-    return given
-
-
-def test_errors_are_those_of_the_gateway(connect: Connect, twin: Twin, clock: QuickClock) -> None:
-    gateway_profile = load_profile(Path(twin.ready["profile"]), os.environ)
-    gateway = exchange.connect(gateway_profile, Tokens(gateway_profile, clock), clock=clock)
-    try:
-        session = connect()
-        session.run(NEW)
-        for script in (
-            NEW,
-            render_guarded("rbac/remove_management_scope", {"name": "Absent"}).text,
-            render_guarded("rbac/new_management_scope", {"name": "Odd", "filter": "Nonsense -eq 'x'"}).text,
-            NEW.rstrip() + " -ErrorAction Stop",
-        ):
-            told = []
-            for each in (session, gateway):
-                with pytest.raises(ServiceError) as error:
-                    each.run(script)
-                # the record of PowerShell repeats code and type before the text
-                told.append((type(error.value), error.value.code, error.value.message.rpartition("|")[2].strip()))
-            assert told[0][:2] == told[1][:2]
-            assert told[0][2].endswith(told[1][2]) or told[1][2].endswith(told[0][2])
-    finally:
-        gateway.close()
 
 
 def test_a_whole_tenant_reads_as_over_the_gateway(shared_twin: Twin, caplog: pytest.LogCaptureFixture) -> None:

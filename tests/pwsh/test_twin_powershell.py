@@ -120,23 +120,6 @@ def test_real_powershell_reads_and_writes_the_twin(connect: Connect, served: Twi
 
 
 @pytest.mark.parametrize("road", ROADS)
-def test_rows_are_those_of_the_twins_own_shell(connect: Connect, road: str) -> None:
-    session = connect(road)
-    with exoscope.twin.serve(load_sample(), propagation=0.0, token_lifetime=600.0) as plain:
-        own = connect("gateway", plain)
-        for template, values in (
-            ("inventory/recipients", {"properties": []}),
-            ("inventory/management_scopes", {}),
-            ("inventory/role_assignments", {}),
-            ("inventory/service_principals", {}),
-            ("inventory/access_policies", {}),
-            ("inventory/organization", {}),
-        ):
-            script = render_guarded(template, values).text
-            assert session.run(script, batch=20).rows == own.run(script).rows, template
-
-
-@pytest.mark.parametrize("road", ROADS)
 def test_a_killed_powershell(connect: Connect, served: Twin, road: str) -> None:
     session = connect(road)
     before = names(session)

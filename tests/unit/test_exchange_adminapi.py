@@ -419,12 +419,12 @@ def test_select_object_as_powershell_does_it() -> None:
 
     a, b = {"Name": "a", "Guid": 1}, {"Name": "b", "Guid": 2}
     assert chosen("Get-ManagementScope", a) == (a,)
-    assert chosen("Get-ManagementScope | Select-Object -Property 'name'", a) == ({"name": "a"},)
+    assert chosen("Get-ManagementScope | Select-Object -Property 'name'", a) == ({"Name": "a"},)
     assert chosen("Get-ManagementScope | Select-Object -Property @('Guid', 'Name')", a) == ({"Guid": 1, "Name": "a"},)
     assert chosen("Get-ManagementScope | Select-Object -First 1", a, b) == (a,)
     assert chosen("Get-ManagementScope | Select-Object -First 0", a, b) == ()
     two = "Get-ManagementScope | Select-Object -Property 'NAME' -First 2 | Select-Object -Property 'name' -First 1"
-    assert chosen(two, a, b) == ({"name": "a"},)
+    assert chosen(two, a, b) == ({"Name": "a"},)
     # not sent is not null
     assert chosen("Get-ManagementScope | Select-Object -Property @('Name', 'Absent')", a) == ({"Name": "a"},)
 

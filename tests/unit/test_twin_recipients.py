@@ -287,7 +287,7 @@ def test_a_cmdlet_that_is_not_modelled(shell: Shell) -> None:
 
 def test_select_object_leaves_what_was_asked_for(shell: Shell) -> None:
     (row,) = shell.run("Get-OrganizationConfig | Select-Object -Property @('name', 'NoSuch')").rows
-    assert row == {"name": "contoso.onmicrosoft.com", "NoSuch": None}
+    assert row == {"Name": "contoso.onmicrosoft.com", "NoSuch": None}, "as the object spells it"
     first = shell.run("Get-ManagementRole | Select-Object -Property @('Name') -First 2").rows
     assert len(first) == 2
     names = shell.run("Get-ManagementScope | Select-Object -ExpandProperty 'Name'").rows

@@ -18,7 +18,7 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)
 
 
 class Selection(Noun, frozen=True):
-    """One Select-Object: the names to keep in this order and spelling (None: all), the number of rows to keep (None: all)."""
+    """One Select-Object: the names to keep, in this order (None: all), the number of rows to keep (None: all)."""
 
     names: tuple[str, ...] | None
     first: int | None
@@ -49,7 +49,7 @@ def limit(chain: Iterable[Selection]) -> int | None:
 def select(rows: Iterable[Row], chain: Sequence[Selection]) -> tuple[Row, ...]:
     """What comes out of a chain of Select-Objects.
 
-    As PowerShell's own (seen on its engine): names are found without case and come out as they were asked for. One thing
+    As PowerShell's own: names are found without case, and come out as the object spells them (Select-Object.cs). One thing
     differs: a property that the service did not send stays out of its row, where PowerShell would say null. Null would claim
     that it was read and is not set.
     """
@@ -63,8 +63,8 @@ def select(rows: Iterable[Row], chain: Sequence[Selection]) -> tuple[Row, ...]:
 
 
 def _chosen(row: Row, names: tuple[str, ...]) -> Row:
-    held = {name.casefold(): value for name, value in row.items()}
-    return {name: held[name.casefold()] for name in names if name.casefold() in held}
+    held = {name.casefold(): (name, value) for name, value in row.items()}
+    return dict(held[name.casefold()] for name in names if name.casefold() in held)
 
 
 def plain(entry: dict[str, Any]) -> Row:

@@ -6,7 +6,6 @@ import http
 import json
 import re
 import uuid
-import zlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -69,13 +68,12 @@ def failed(error: CmdletError) -> Answer:
     """An error record of a cmdlet: 400 whose details hold code, type and text; 403 and 429 where those mean the same."""
     if error.kind == "System.UnauthorizedAccessException":
         return forbidden(error.message)
-    code = f"Ex{zlib.crc32(error.kind.encode()):06X}"
     inner = {"message": error.message, "type": error.kind, "internalexception": {"message": error.message}}
     body = {
         "error": {
             "code": "BadRequest",
             "message": "Error executing cmdlet",
-            "details": [{"code": "Context", "target": "", "message": f"{code}|{error.kind}|{error.message}"}],
+            "details": [{"code": "Context", "target": "", "message": f"{error.code}|{error.kind}|{error.message}"}],
             "innererror": inner,
         }
     }

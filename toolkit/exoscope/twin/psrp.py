@@ -14,7 +14,7 @@ import uuid
 import zlib
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from psrpcore import (
@@ -93,6 +93,13 @@ class Outbox:
             while self._chunks and len(chunk) + len(self._chunks[0]) <= CHUNK:
                 chunk += self._chunks.popleft()
             return chunk, self.done and not self._chunks
+
+
+class _Ended(NamedTuple):
+    """The error that ended a pipeline, and the cmdlet that it came from."""
+
+    error: CmdletError
+    cmdlet: str
 
 
 class _Running:
@@ -196,7 +203,7 @@ class Pool:
             with self._one_at_a_time:
                 if running.stopped.is_set():
                     return
-                error = self._execute(running, commands)
+                ended = self._execute(running, commands)
         except Stopped:
             return
         except Dropped:
@@ -204,23 +211,21 @@ class Pool:
             return
         except Exception as problem:  # noqa: BLE001 - a pipeline's thread must always answer
             _log.exception("the twin's own error")
-            error = CmdletError(
-                "System.Exception", f"the twin failed: {type(problem).__name__}", category="NotSpecified"
-            )
+            ended = _Ended(CmdletError("System.Exception", f"the twin failed: {type(problem).__name__}"), "")
         with self._lock:
             if running.pipeline.state != PSInvocationState.Running:
                 return
-            if error is None:
+            if ended is None:
                 running.pipeline.complete()
             else:
                 # psrpcore has no fail(); this is what its stop() and complete() do
-                record = _record(error, "Pipeline")
+                record = _record(ended.error, ended.cmdlet)
                 running.pipeline._change_state(PSInvocationState.Failed, error=record)
             self._drain()
             self._outboxes[running.pipeline.pipeline_id].close()
 
-    def _execute(self, running: _Running, commands: list[Any]) -> CmdletError | None:
-        """Run it; a returned error is one that ended the pipeline."""
+    def _execute(self, running: _Running, commands: list[Any]) -> _Ended | None:
+        """Run it; what is returned ended the pipeline."""
         scripts = [command for command in commands if command.is_script]
         parameters = {_text(name or ""): value for name, value in commands[0].parameters}
         known = known_prelude(_text(commands[0].command_text)) if len(commands) == 1 and scripts else None
@@ -232,18 +237,17 @@ class Pool:
                 else:
                     self._session.connect({name: _plain(value) for name, value in parameters.items()})
             except CmdletError as error:
-                return error
+                return _Ended(error, "Connect-ExchangeOnline")
             return None
         batch = _batch_size(commands)
         if not commands[0].is_script or parameters or (len(commands) > 1 and batch is None):
-            return CmdletError(
-                "System.Management.Automation.PSNotSupportedException", _NO_LANGUAGE, category="ParserError"
-            )
+            kind = "System.Management.Automation.PSNotSupportedException"
+            return _Ended(CmdletError(kind, _NO_LANGUAGE, category="ParserError"), "")
         try:
             pipelines = read(_text(commands[0].command_text))
         except GuardRefused as refusal:
             kind = "System.Management.Automation.ParseException"
-            return CmdletError(kind, f"{_NO_LANGUAGE} {refusal.message}", category="ParserError")
+            return _Ended(CmdletError(kind, f"{_NO_LANGUAGE} {refusal.message}", category="ParserError"), "")
         if batch is not None and not self._session.prepared:
             kind = "System.Management.Automation.CommandNotFoundException"
             missing = CmdletError(
@@ -253,7 +257,7 @@ class Pool:
             return None
         return self._pipelines(running, pipelines, batch)
 
-    def _pipelines(self, running: _Running, pipelines: tuple[Pipeline, ...], batch: int | None) -> CmdletError | None:
+    def _pipelines(self, running: _Running, pipelines: tuple[Pipeline, ...], batch: int | None) -> _Ended | None:
         pending: list[Row] = []
         written, told = 0, time.monotonic()
 
@@ -277,7 +281,7 @@ class Pool:
                             self._progress(running, pipeline[0].cmdlet, written)
             except CmdletError as error:
                 if action == "stop":
-                    return error
+                    return _Ended(error, pipeline[0].cmdlet)
                 if action not in ("silentlycontinue", "ignore"):
                     self._error(running, error, pipeline[0].cmdlet)
         if batch is not None and pending:
@@ -344,7 +348,7 @@ def _record(error: CmdletError, cmdlet: str) -> Any:
     """The error record of Exchange's module: type, category, and an id that names the server, the request and the type."""
     text = error.message
     if error.kind.startswith("Microsoft.Exchange."):
-        text = f"Ex{zlib.crc32(error.kind.encode()):06X}|{error.kind}|{error.message}"
+        text = f"{error.code}|{error.kind}|{error.message}"
         number = f"{zlib.crc32(f'{cmdlet}{error.kind}'.encode()):08X}"
         identifier = (
             f"[Server=TWIN,RequestId={uuid.uuid4()},TimeStamp={time.strftime('%m/%d/%Y %H:%M:%S', time.gmtime())}] "

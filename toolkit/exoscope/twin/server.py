@@ -242,6 +242,7 @@ def _settle(twin: Twin, servers: tuple[WebServer, WebServer, WebServer], *, toke
     exchange, graph, authority = (server.origin for server in servers)
     place, entra = twin.folder, twin.entra
     twin.graph.origin, entra.origin, twin.admin_api.origin = graph, authority, exchange
+    twin.tenant.origin = exchange
     entra.name_resource(exchange, EXCHANGE)
     entra.name_resource(graph, GRAPH)  # where one port serves all, an origin alone means Graph
     operator = place.write_secret("operator", entra.add_secret(entra.operator.app_id))

@@ -102,6 +102,7 @@ class TwinTenant:
         self.lock = threading.RLock()
         self.clock = clock
         self.propagation = propagation
+        self.origin = "https://outlook.office365.com"  # of its Exchange; its own once it is served
         self.log: list[Change] = []
         self.delegated: dict[str, tuple[Delegated, ...]] = {}  # by folded app id
         self.group_extras: dict[str, GroupExtra] = {}  # by folded guid

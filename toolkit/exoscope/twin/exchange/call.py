@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -48,6 +49,11 @@ class CmdletError(Exception):
     def short(self) -> str:
         """The type without its namespace."""
         return self.kind.rpartition(".")[2]
+
+    @property
+    def code(self) -> str:
+        """The code before the type in Exchange's own errors: ``Ex`` and six digits, the same for the same type."""
+        return f"Ex{zlib.crc32(self.kind.encode()) & 0xFFFFFF:06X}"
 
 
 def not_found(identity: str) -> CmdletError:

@@ -79,9 +79,9 @@ def get_connection(call: Call) -> Iterable[Row]:
             "Id": 1,
             "Name": "ExchangeOnline_1",
             "UserPrincipalName": None,  # the operator is the sandbox's own and stands in no answer
-            "ConnectionUri": "https://outlook.office365.com",
+            "ConnectionUri": call.tenant.origin,
             "TokenStatus": "Expired" if expired else "Active",
-            "TokenExpiryTimeUTC": connection.expires_at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "TokenExpiryTimeUTC": connection.expires_at.strftime("%Y-%m-%dT%H:%M:%S.%f0Z"),
             "TenantID": call.view.snapshot.tenant.id,
             "Organization": connection.organization,
         }

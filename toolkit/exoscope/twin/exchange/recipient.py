@@ -70,7 +70,7 @@ def _columns(call: Call) -> list[tuple[str, Callable[[Recipient], Any]]]:
     for name in wanted:
         key = name.lower()
         if key in _OWN_LOWER:
-            columns.append((name, _OWN_LOWER[key][1]))
+            columns.append(_OWN_LOWER[key])
         elif key in attributes:
             columns.append((attributes[key], _attribute(attributes[key])))
         else:

@@ -246,6 +246,7 @@ def _selection(rest: Iterable[Operation]) -> tuple[tuple[str, ...] | None, str |
 
 
 def _select(row: Row, names: tuple[str, ...]) -> Row:
-    """What Select-Object leaves: a property that the object does not have is null."""
-    held = {key.lower(): value for key, value in row.items()}
-    return {name: value for name in names if (value := held.get(name.lower())) is not OMITTED}
+    """What Select-Object leaves, as the object spells it: a property that the object does not have is null."""
+    held = {key.lower(): (key, value) for key, value in row.items()}
+    chosen = (held.get(name.lower(), (name, None)) for name in names)
+    return {name: value for name, value in chosen if value is not OMITTED}

@@ -158,9 +158,9 @@ def test_a_wrong_token_or_organisation_does_not_connect(twin: Twin, case: str) -
         token = client.token(roles=[])
     elif case == "expired":
         tokens = twin.entra.tokens
-        lifetime, tokens.lifetime = tokens.lifetime, -1.0
+        lifetime, tokens.operator_lifetime = tokens.operator_lifetime, -1.0
         token = client.token()
-        tokens.lifetime = lifetime
+        tokens.operator_lifetime = lifetime
     elif case == "organization":
         changes = {"Organization": "fabrikam.onmicrosoft.com"}
     else:

@@ -14,6 +14,7 @@ import pytest
 
 from exoscope import snapshot
 from exoscope.planning import load_plan
+from exoscope.powershell import holes
 from planning_tenants import guid, tenant
 from twin_fixtures import OMNISCOPE, OMNISCOPE_GROUP, SAMPLE, load_sample, shared_twin
 
@@ -104,6 +105,27 @@ def test_people_see_stages_reach_and_exact_powershell(run: Run, tmp_path: Path) 
     assert [stage["id"] for stage in answer["stages"]] == ["grant", "cutover"]
     assert all(stage["ready_at"] > answer["started_at"] for stage in answer["stages"])
     assert all(set(step) >= {"id", "script", "request", "needs"} for step in answer["steps"])
+    told = {hole: meaning for step in answer["steps"] for hole, meaning in step["holes"].items()}
+    assert list(told) == ["<step-5.required_resource_access>"]
+    (meaning,) = told.values()
+    assert "without the application permission 810c84a8-4a9e-49e6-bf7d-12d183f40d01" in meaning
+    assert "delegated" in meaning and f"<step-5.required_resource_access>: {meaning}" in shown.stdout
+
+
+def test_every_hole_in_a_plan_is_explained(run: Run, tmp_path: Path) -> None:
+    text = (tmp_path / "scope.yaml").read_text(encoding="utf-8").replace("rbac", "access-policy")
+    text = text.replace("group: omniscope-mailboxes@contoso.com", "mailboxes: [ada@contoso.com]")
+    (tmp_path / "scope.yaml").write_text(text.replace("Mail.Read", "Mail.Read, Contacts.Read"), encoding="utf-8")
+    answer = json.loads(run("plan", "scope.yaml", "--snapshot", SAMPLE, "-o", "plan.json", "--json").stdout)
+    written = load_plan((tmp_path / "plan.json").read_bytes()).plan.steps
+    told: dict[str, str] = {}
+    for step, answered in zip(written, answer["steps"], strict=True):
+        body = None if step.request is None else step.request.body
+        assert set(answered["holes"]) == set(holes([step.script or "", body or ""]))
+        told |= answered["holes"]
+    assert told["<step-1.external_directory_object_id>"] == "the external directory object id that step-1 reads back"
+    assert any("service principal of the resource 00000003-" in meaning for meaning in told.values())
+    assert any("with the application permission" in meaning for meaning in told.values())
 
 
 def test_an_edited_plan_is_not_shown(run: Run, tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from exoscope.checking.history import past
 from exoscope.running import apply
 from running_fakes import TENANT, WAITS, Bench, app, plan_of
@@ -21,3 +23,11 @@ def test_a_run_on_a_twin_is_no_history_of_the_tenant(tmp_path: Path) -> None:
     assert history.old_tokens_until is not None
     elsewhere = past(bench.desk.store, TENANT.id, bench.file.hash, waits, lengthen=False)
     assert (elsewhere.run, elsewhere.histories) == (None, {})
+
+
+def test_an_app_id_is_the_same_in_either_case(tmp_path: Path) -> None:
+    upper = replace(app(1), app_id="2000ABCD-0000-0000-0000-000000000001")
+    bench = Bench(tmp_path / "state", plan_of(upper))
+    apply(bench.file, bench.desk, wait=200 * 3600.0)
+    waits: Any = WAITS
+    assert set(past(bench.desk.store, TENANT.id, None, waits, lengthen=True).histories) == {upper.app_id.casefold()}

@@ -19,6 +19,7 @@ from exoscope.profile import (
     find_profile,
     load_profile,
     loads_profile,
+    on_loopback,
     resolve,
     state_dir,
 )
@@ -107,6 +108,13 @@ def test_short_waits_where_every_endpoint_is_loopback() -> None:
     here = Path("here").resolve()
     assert profile.endpoints.ca == here / "ca.pem"
     assert profile.state == here / "state"
+    assert on_loopback(profile)
+
+
+def test_a_gateway_elsewhere_is_not_loopback_though_every_endpoint_is() -> None:
+    text = LOCAL.replace("cache = 0.5\ntoken = 1\n", "")
+    profile = loads(text.format(wsman="https://gateway.contoso.com/wsman", exchange="https://127.0.0.1:3"))
+    assert not on_loopback(profile)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ from exoscope.running import Store
 
 class Past(Noun, frozen=True):
     """What the journals say. ``run``: the last run of the plan in question (null: none here), ``plan`` what it ran;
-    ``histories`` by app id; ``unreadable`` names runs whose journal could not be read, so that they may have changed anything.
+    ``histories`` by app id in lower case; ``unreadable`` names runs whose journal could not be read, so that they may have
+    changed anything.
     """
 
     histories: dict[str, History]
@@ -48,8 +49,9 @@ def past(
                 if step.app_id == app.app_id and (record := state.done.get(step.id)) is not None and not record.already
             ]
             if changes:
-                histories[app.app_id] = _later(
-                    histories.get(app.app_id, History()),
+                key = app.app_id.casefold()
+                histories[key] = _later(
+                    histories.get(key, History()),
                     _history(changes, _token_gate(file.plan, app), waits, lengthen),
                 )
     return Past(histories, run, plan, tuple(unreadable))

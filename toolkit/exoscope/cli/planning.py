@@ -25,19 +25,16 @@ class Waits:
 
     def __init__(self, profile: Path | None) -> None:
         from exoscope.planning import WAITS
-        from exoscope.profile import find_profile, load_profile
+        from exoscope.profile import find_profile, load_profile, on_loopback
 
         self.seconds: Mapping[WaitKind, float] = WAITS
         self.lengthen = True
         self.source = "the documented waits; no profile is in use"
         found = find_profile(profile, os.environ)
         if found is not None:
-            from exoscope.profile.load import is_loopback
-
             loaded = load_profile(profile, os.environ)
             self.seconds = {kind: float(getattr(loaded.waits, kind)) for kind in WAITS}
-            ends = [loaded.endpoints.authority, loaded.endpoints.graph, loaded.endpoints.exchange]
-            self.lengthen = not all(is_loopback(end) for end in ends)
+            self.lengthen = not on_loopback(loaded)
             self.source = f"the waits of {found}"
 
 
@@ -72,6 +69,8 @@ def print_plan(plan: Plan, hash: str, waits: Waits, *, start: datetime | None = 
 
 
 def _print_step(step: Step) -> None:
+    from exoscope.planning.answer import holes_told
+
     line(f"  {step.id}  {step.title}")
     line(f"         needs {', '.join(step.needs)}")
     if step.script is not None:
@@ -82,6 +81,8 @@ def _print_step(step: Step) -> None:
 
         body = "" if step.request.body is None else " " + msgspec.json.encode(step.request.body).decode("utf-8")
         line(f"         {step.request.method} {step.request.path}{body}")
+    for hole, meaning in holes_told(step).items():
+        line(f"         {hole}: {meaning}")
 
 
 def print_apps(apps: tuple[AppAnswer, ...], limit: int = 20) -> None:

@@ -10,6 +10,7 @@ from exoscope.clock import iso
 from exoscope.model import Addresses, AppPlan, Noun, Plan, PlanFile, Request, Step, Tenant, WaitKind
 from exoscope.outcome import Refusal
 from exoscope.planning.timing import WAITS, schedule
+from exoscope.powershell import holes
 
 
 class PermissionAnswer(Noun, frozen=True):
@@ -45,7 +46,8 @@ class StageAnswer(Noun, frozen=True):
 
 
 class StepAnswer(Noun, frozen=True):
-    """A step as a reader needs it: exactly one of ``script`` and ``request`` is set."""
+    """A step as a reader needs it: exactly one of ``script`` and ``request`` is set. ``holes`` says what each hole in them
+    will be."""
 
     id: str
     stage: str
@@ -54,6 +56,7 @@ class StepAnswer(Noun, frozen=True):
     needs: tuple[str, ...]
     script: str | None
     request: Request | None
+    holes: dict[str, str]
 
 
 class PlanAnswer(Noun, frozen=True):
@@ -101,7 +104,30 @@ def refused_answer(refusals: tuple[Refusal, ...]) -> PlanAnswer:
 
 def step_answer(step: Step) -> StepAnswer:
     """One step of the answer."""
-    return StepAnswer(step.id, step.stage, step.title, step.kind, step.needs, step.script, step.request)
+    told = holes_told(step)
+    return StepAnswer(step.id, step.stage, step.title, step.kind, step.needs, step.script, step.request, told)
+
+
+def holes_told(step: Step) -> dict[str, str]:
+    """What each hole of a step's call will be filled with, by the hole as it stands there, in words."""
+    request = step.request
+    sent = [step.script or "", *(() if request is None else (request.path, request.body or {}))]
+    return {hole: _hole_told(step, *hole.strip("<>").split(".")) for hole in holes(sent)}
+
+
+def _hole_told(step: Step, source: str, name: str) -> str:
+    if source != step.id:
+        return f"the {name.replace('_', ' ')} that {source} reads back"
+    resource, role = step.target.key.get("resource", ""), step.target.key.get("app_role_id", "")
+    if name == "resource_id":
+        return (
+            f"the object id that the service principal of the resource {resource} has in this tenant, read just before"
+        )
+    change = "without" if step.after is None else "with"
+    return (
+        f"what the registration requests, read just before, {change} the application permission {role} on {resource}; "
+        "every other entry, delegated ones too, as it is then"
+    )
 
 
 def addresses_of(these: Addresses, mailboxes: tuple[str, ...]) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exoscope.profile.load import find_profile, load_profile, loads_profile, state_dir
+from exoscope.profile.load import find_profile, load_profile, loads_profile, on_loopback, state_dir
 from exoscope.profile.nouns import (
     AdminApiRoad,
     AppCredential,
@@ -29,6 +29,7 @@ __all__ = [
     "find_profile",
     "load_profile",
     "loads_profile",
+    "on_loopback",
     "resolve",
     "state_dir",
 ]

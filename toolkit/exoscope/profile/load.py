@@ -102,6 +102,18 @@ def is_loopback(origin: str) -> bool:
         return False
 
 
+def on_loopback(profile: Profile) -> bool:
+    """Does every road of the profile stay on this machine? Only there may waits be short."""
+    return _stay_here(profile.endpoints, profile.transport)
+
+
+def _stay_here(ends: Endpoints, transport: object) -> bool:
+    roads = [ends.authority, ends.graph, ends.exchange]
+    if isinstance(transport, Transport):
+        roads.append(transport.url)
+    return all(is_loopback(road) for road in roads)
+
+
 class _Table:
     """One table: its values are taken out one by one, and whatever is left over is unknown."""
 
@@ -207,10 +219,7 @@ class _Reader:
             authority=known.authority, graph=known.graph, exchange=known.exchange
         )
         apps = self._sub(top, "apps", self._apps) or {}
-        roads = [endpoints.authority, endpoints.graph, endpoints.exchange]
-        if isinstance(transport, Transport):
-            roads.append(transport.url)
-        local = all(is_loopback(road) for road in roads)
+        local = _stay_here(endpoints, transport)
         waits = self._sub(top, "waits", lambda table: self._waits(table, local=local)) or Waits()
         state = top.path("state")
         top.done()

@@ -98,15 +98,19 @@ def prove(
     clock: Clock,
     progress: Progress,
 ) -> Proof:
-    """Put every claim to the witnesses. ``reach`` is over a snapshot read just now. Raises the ServiceError family where a
-    witness that answers for everything cannot be asked at all; single answers that fail are unknown.
+    """Put every claim to the witnesses. ``reach`` is over a snapshot read just now; ``histories`` are by app id in lower case.
+
+    Raises the ServiceError family where a witness that answers for everything cannot be asked at all; single answers that
+    fail are unknown.
     """
     apps = tuple(
-        prove_app(sources, reach, claimed, options, histories.get(claimed.app.app_id, History()), clock, progress)
+        prove_app(
+            sources, reach, claimed, options, histories.get(claimed.app.app_id.casefold(), History()), clock, progress
+        )
         for claimed in claims
     )
     verdict = overall(proof.verdict for app in apps for proof in app.permissions.values())
-    known = [histories.get(claimed.app.app_id, History()) for claimed in claims]
+    known = [histories.get(claimed.app.app_id.casefold(), History()) for claimed in claims]
     return Proof(
         verdict=verdict,
         ready_at=_latest([each.settled_at for each in known], after=clock.now())

@@ -240,7 +240,7 @@ class Engine:
                 ready_at=None if again is None else stamp(again),
             )
         )
-        self.progress(Event("evidence", f"{app.display_name}: {evidence.verdict}. {evidence.why}", app.app_id))
+        self.progress(Event("evidence", f"{app.display_name}: {evidence.verdict}. {evidence.why}".rstrip(), app.app_id))
 
     def _announce(self, app: AppPlan, stage: Stage, ready: datetime) -> None:
         mark = (app.app_id, stage.id, stamp(ready))

@@ -11,8 +11,7 @@ from exoscope.clock import Clock
 from exoscope.model import AppPlan, Gate, Observed, Plan, Snapshot, Stage, Step, Target, WaitKind
 from exoscope.planning.timing import gate_seconds
 from exoscope.powershell import holes
-from exoscope.profile import Profile, Transport
-from exoscope.profile.load import is_loopback
+from exoscope.profile import Profile, on_loopback
 from exoscope.proving import History, gate_proof
 from exoscope.reach import Reach
 from exoscope.reading import Connection, Wanted, read_snapshot
@@ -114,15 +113,6 @@ def wanted_by(plan: Plan) -> Wanted:
             attributes.update(dict.fromkeys(names))
             groups.update(dict.fromkeys(dns))
     return Wanted(tuple(groups), tuple(attributes), tuple(app.app_id for app in plan.apps))
-
-
-def on_loopback(profile: Profile) -> bool:
-    """Does every road of the profile stay on this machine? Only there may waits be short."""
-    ends = profile.endpoints
-    roads = [ends.authority, ends.graph, ends.exchange]
-    if isinstance(profile.transport, Transport):
-        roads.append(profile.transport.url)
-    return all(is_loopback(road) for road in roads)
 
 
 def desk_for(profile: Profile, store: Store, *, clock: Clock, progress: Progress) -> Desk:

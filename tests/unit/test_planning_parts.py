@@ -13,11 +13,21 @@ from msgspec.structs import replace
 from exoscope.intent import loads_intent
 from exoscope.model import Gate, Plan, Snapshot, Stage, Target
 from exoscope.outcome import BadInput, Refused, Unreadable
-from exoscope.planning import dump_plan, effect, gate_seconds, load_plan, moments, plan_hash, plan_scope, schedule
+from exoscope.planning import (
+    WAITS,
+    dump_plan,
+    effect,
+    gate_seconds,
+    load_plan,
+    moments,
+    plan_hash,
+    plan_scope,
+    schedule,
+)
 from exoscope.planning.operations import Context, NoOperation, operation
 from exoscope.planning.operations import step as make_step
 from exoscope.planning.states import agrees, differences, key_of, shown
-from exoscope.planning.tokens import token_minutes, token_wait
+from exoscope.planning.tokens import token_minutes, token_wait, token_wait_now
 from exoscope.planning.world import World
 from planning_tenants import dn, guid, tenant
 
@@ -314,6 +324,21 @@ def test_how_long_tokens_act(fields: dict[str, Any], no_cae: bool, wait: str, mi
     app = replace(tenant(BASE).apps[0], **fields)  # type: ignore[index] # read in full
     kind = token_wait(app, no_cae)
     assert (kind, token_minutes(app, kind)) == (wait, minutes)
+    assert token_wait_now(app, kind) == kind
+    assert token_wait_now(app, "long_token") == "long_token"
+
+
+def test_a_plan_names_the_longer_lifetime_of_tokens_at_every_gate() -> None:
+    """Verdicts say by it until when old tokens act, though no gate of a scoping plan waits for them."""
+    snapshot = tenant(
+        {**BASE, "apps": {"omni": {"foreign": True, "token_lifetime_minutes": 600, "consents": ["Mail.Read"]}}}
+    )
+    entry = {"app": "omni", "permissions": ["Mail.Read"], "mechanism": "rbac", "scope": {"group": "sales"}}
+    plan = plan_scope(snapshot, loads_intent(yaml.safe_dump({"version": 1, "apps": [entry]})))
+    gates = [gate for stage in plan.stages for gate in stage.gates]
+    assert len(gates) == 2
+    assert {gate.token_minutes for gate in gates} == {600}
+    assert gate_seconds(gates[0]) == WAITS["cache"], "it does not lengthen a wait that is not for tokens"
 
 
 # -- moments ---------------------------------------------------------------------------------------

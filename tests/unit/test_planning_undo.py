@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from exoscope.intent import loads_intent
@@ -124,6 +125,17 @@ def test_a_token_lifetime_policy_lengthens_the_gate() -> None:
     now, done = run(snapshot, plan)
     (gate,) = undo_plan(plan, done, now).stages[0].gates
     assert (gate.waits, gate.token_minutes) == (("cache", "token"), 600)
+
+
+def test_a_token_lifetime_that_cannot_be_read_any_more_lengthens_the_gate() -> None:
+    snapshot, plan = planned({"apps": {"omni": {"foreign": True}}}, "access-policy")
+    assert plan.apps[0].token_wait == "token"
+    now, done = run(snapshot, plan)
+    assert isinstance(now.apps, tuple)
+    unread = replace(now, apps=tuple(replace(each, token_lifetime_minutes=UNSET) for each in now.apps))
+    undo = undo_plan(plan, done, unread)
+    assert undo.stages[0].gates[0].waits == ("cache", "long_token")
+    assert undo.apps[0].token_wait == "long_token"
 
 
 def test_a_managed_group_goes_with_what_used_it() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -509,6 +510,20 @@ def test_a_longer_token_lifetime_lengthens_the_wait(tmp_path: Path) -> None:
     plan = msgspec.structs.replace(file.plan, stages=(stage, file.plan.stages[1]))
     bench = Bench(tmp_path / "state", PlanFile(file.format, plan_hash(plan), plan))
     assert apply(bench.file, bench.desk).ready_at == "2026-11-23T19:00:01Z"
+
+
+@pytest.mark.parametrize("waits", ["{}", '{"cache":1.0,"token":1.0,"managed_identity":1.0,"long_token":1.0}'])
+def test_a_journal_edited_to_shorter_waits_waits_what_a_tenant_demands(tmp_path: Path, waits: str) -> None:
+    bench = bench_for(tmp_path)
+    ready = apply(bench.file, bench.desk).ready_at
+    path = bench.desk.store.folders()[-1].journal
+    text = path.read_text(encoding="utf-8")
+    edited = re.sub(r'"waits":\{[^}]*\}', f'"waits":{waits}', text)
+    assert edited != text
+    path.write_text(edited, encoding="utf-8")
+    bench.clock.sleep(60)
+    answer = resume("last", bench.desk)
+    assert (answer.outcome, answer.ready_at) == ("waiting", ready)
 
 
 # -- several apps ----------------------------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ from exoscope.planning.telling import (
     permissions_of,
     tenant_wide_of,
 )
-from exoscope.planning.tokens import token_wait
+from exoscope.planning.tokens import token_minutes, token_wait
 from exoscope.planning.world import World
 from exoscope.powershell import holes
 
@@ -124,7 +124,11 @@ def _draft(world: World, app: App, entries: Sequence[IntentEntry], accept_custom
         app=app,
         wanted=tuple(wanted),
         changes=tuple(changes),
-        gates=_gates(app, wanted, changes, holdings),
+        gates={
+            # No gate here waits for tokens; their lifetime stands with it for those who tell until when old ones act.
+            stage: replace(gate, token_minutes=token_minutes(app, kind))
+            for stage, gate in _gates(app, wanted, changes, holdings).items()
+        },
         token_wait=kind,
         filters=tuple(filters),
         groups=tuple(groups),

@@ -24,6 +24,11 @@ def token_wait(app: App, no_cae: bool) -> WaitKind:
     return "token" if app.application_object_id is None or no_cae else "long_token"
 
 
+def token_wait_now(app: App, planned: WaitKind) -> WaitKind:
+    """The kind of wait for an app that a plan decided about before: what is known of it now may only lengthen it."""
+    return max(planned, token_wait(app, planned == "token"), key=lambda kind: WAITS[kind])
+
+
 def token_minutes(app: App, kind: WaitKind) -> int | None:
     """The lifetime a token-lifetime policy gives the app, where that is longer than the wait's own."""
     minutes = app.token_lifetime_minutes

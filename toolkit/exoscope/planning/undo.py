@@ -45,7 +45,7 @@ from exoscope.planning.states import (
     told,
 )
 from exoscope.planning.telling import changed_beside, reach_change
-from exoscope.planning.tokens import token_minutes
+from exoscope.planning.tokens import token_minutes, token_wait_now
 from exoscope.planning.world import World
 from exoscope.powershell import fill
 
@@ -229,12 +229,13 @@ def _draft(world: World, planned: AppPlan, chains: Sequence[_Chain]) -> Draft:
                 next="Look at it, and take back by hand what is still wanted back; or plan again.",
             )
         changes.append(_reverse(world, app, chain))
+    wait = token_wait_now(app, planned.token_wait)
     return Draft(
         app=app,
         wanted=(),
         changes=tuple(changes),
-        gates=_gates(app, planned, changes, ago),
-        token_wait=planned.token_wait,
+        gates=_gates(app, wait, changes, ago),
+        token_wait=wait,
         notes=tuple(notes),
     )
 
@@ -263,13 +264,13 @@ def _identity(snapshot: Snapshot, app: App, target: Target) -> str | None:
     return None
 
 
-def _gates(app: App, planned: AppPlan, changes: Sequence[Change], ago: Sequence[_Chain]) -> dict[StageId, Gate]:
+def _gates(app: App, wait: WaitKind, changes: Sequence[Change], ago: Sequence[_Chain]) -> dict[StageId, Gate]:
     """What must end before the next stage may remove what an older token still needs, or what still holds one back.
 
     What is back already (``ago``) is waited for like what is taken back now: no snapshot tells since when it is.
     """
     gates: dict[StageId, Gate] = {}
-    minutes = token_minutes(app, planned.token_wait)
+    minutes = token_minutes(app, wait)
     for first, then in (("restore", "withdraw"), ("revoke", "reopen")):
         kinds = {each.target.kind for each in changes if each.stage == first}
         kinds |= {each.target.kind for each in ago if each.stage == first}
@@ -278,7 +279,7 @@ def _gates(app: App, planned: AppPlan, changes: Sequence[Change], ago: Sequence[
         if kinds and rest:
             stage: StageId = "restore" if first == "restore" else "revoke"
             tokens = "consent" in kinds
-            waits: tuple[WaitKind, ...] = ("cache", planned.token_wait) if tokens else ("cache",)
+            waits: tuple[WaitKind, ...] = ("cache", wait) if tokens else ("cache",)
             gates[stage] = Gate(app.app_id, waits, (), minutes if tokens else None)
     return gates
 
@@ -304,7 +305,7 @@ def _app_plan(world: World, after: World, planned: AppPlan, draft: Draft) -> App
         not_scoped_because=("undone",),
         entries=(),
         permissions=permissions,
-        token_wait=planned.token_wait,
+        token_wait=draft.token_wait,
         also_holds=planned.also_holds,
         tenant_wide=planned.tenant_wide,
         notes=tuple(dict.fromkeys(notes)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exoscope.proving.claims import AppClaim, Claim, of_intent, of_plan
+from exoscope.proving.claims import AppClaim, Claim, of_intent, of_plan, scope_now
 from exoscope.proving.gate import GateProof, gate_proof
 from exoscope.proving.whole import LOUD, Estimate, History, Options, choose, estimate, prove, prove_app
 from exoscope.proving.witnesses import Sources
@@ -23,4 +23,5 @@ __all__ = [
     "of_plan",
     "prove",
     "prove_app",
+    "scope_now",
 ]

@@ -190,27 +190,43 @@ def _permission(name: str, reach: Reach) -> Permission:
 _Inside = tuple[Mailboxes, Mailboxes, str | None]
 
 
+def scope_now(entry: PlanEntry, reach: Reach) -> tuple[Mailboxes, Mailboxes, str | None]:
+    """(inside, doubtful, why) of a planned entry's scope over the tenant as ``reach`` sees it, whatever policies deny of it."""
+    return _scope_now(entry.scope, entry.filter, entry.group, entry.expected.addresses, reach)
+
+
 def _inside(entry: _Entry, app: App, reach: Reach) -> _Inside:
     """(expected, doubtful, problem) of one entry now."""
-    nobody = reach.addresses(())
     if entry.problem is not None:
-        return nobody, reach.mailboxes, entry.problem
-    if entry.scope.kind == "organization":
+        return reach.addresses(()), reach.mailboxes, entry.problem
+    listing = entry.scope.mailboxes if entry.planned is None else entry.planned.addresses
+    found = _scope_now(entry.scope, entry.filter, entry.group, listing, reach)
+    if entry.scope.kind == "mailboxes" and entry.planned is not None:
+        # The plan's list is without those that a Deny policy kept out then; a mailbox that is gone is reached by nobody.
+        return found[0], found[1], None
+    return _but_denied(reach, app, found) if entry.mechanism == "access-policy" else found
+
+
+def _scope_now(
+    scope: IntentScope, filter: str | None, group_id: str | None, listing: Sequence[str], reach: Reach
+) -> _Inside:
+    nobody = reach.addresses(())
+    if scope.kind == "organization":
         return reach.mailboxes, nobody, None
-    if entry.scope.kind == "mailboxes":
-        return _listed(entry, reach)
-    if entry.filter is not None:
-        return reach.scope_members(entry.filter)
-    if entry.group is None:
+    if scope.kind == "mailboxes":
+        return _listed(listing, reach)
+    if filter is not None:
+        return reach.scope_members(filter)
+    if group_id is None:
         return nobody, reach.mailboxes, "what the scope rests on is not known"
-    if entry.scope.kind == "administrative-unit":
-        return reach.scope_members(AdministrativeUnitScope(entry.group))
-    if entry.scope.kind == "group-scope":
-        return reach.scope_members(GroupScope(entry.group))
-    group = group_of_id(reach.snapshot, entry.group)
+    if scope.kind == "administrative-unit":
+        return reach.scope_members(AdministrativeUnitScope(group_id))
+    if scope.kind == "group-scope":
+        return reach.scope_members(GroupScope(group_id))
+    group = group_of_id(reach.snapshot, group_id)
     if group is None:
         return nobody, reach.mailboxes, "the group is not there any more"
-    return _but_denied(reach, app, reach.policy_members(group))
+    return reach.policy_members(group)
 
 
 def _but_denied(reach: Reach, app: App, members: _Inside) -> _Inside:
@@ -221,15 +237,15 @@ def _but_denied(reach: Reach, app: App, members: _Inside) -> _Inside:
     return sure & left, (doubtful & (left | unknown)) | (sure & unknown), problem
 
 
-def _listed(entry: _Entry, reach: Reach) -> _Inside:
+def _listed(listing: Sequence[str], reach: Reach) -> _Inside:
     found, gone = [], []
-    for address in entry.planned.addresses if entry.planned else entry.scope.mailboxes:
+    for address in listing:
         try:
             found.append(reach.find_mailbox(address))
         except BadInput:
             gone.append(address)
     # A mailbox that is gone is reached by nobody; the list keeps naming it, so it is said, not hidden.
-    problem = f"no mailbox any more: {', '.join(gone)}" if gone and not entry.planned else None
+    problem = f"no mailbox any more: {', '.join(gone)}" if gone else None
     return reach.addresses(found), reach.addresses(()), problem
 
 

@@ -50,7 +50,7 @@ class Desk(msgspec.Struct, frozen=True):
 
     def patience_for(self, state: RunState) -> Patience:
         """How long to wait for services to agree with themselves in this run."""
-        return self.patience or Patience.within(state.started.waits.get("cache", 7200.0))
+        return self.patience or Patience.within(state.waits["cache"])
 
 
 def begin(desk: Desk, file: PlanFile, snapshot: Snapshot | None) -> tuple[Folder, Journal, RunState]:

@@ -284,7 +284,7 @@ class Engine:
         if made_grant:
             # A consent taken back acts on in the tokens it gave, until they end.
             kind = next(each.token_wait for each in self.plan.apps if each.app_id == app)
-            seconds = max(seconds, self._waits().get(kind, seconds))
+            seconds = max(seconds, self.state.waits.get(kind, seconds))
         return f"exoscope undo {self.run_id} --app {app}{keep}   (acts within {duration(seconds)})"
 
     def _pause(self, app: str | None, stage: str, error: ExoscopeError, waiting_for: WaitingFor | None) -> None:
@@ -295,10 +295,7 @@ class Engine:
         self.progress(Event("stop", why, app))
 
     def _cache_seconds(self) -> float:
-        return self._waits().get("cache", 7200.0)
-
-    def _waits(self) -> dict[str, float]:
-        return {str(kind): seconds for kind, seconds in self.state.started.waits.items()}
+        return self.state.waits["cache"]
 
     def _record(self, record: Record) -> None:
         self.state.take(self.journal.append(record))

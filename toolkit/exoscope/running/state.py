@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from exoscope.clock import iso
-from exoscope.model import Gate, Plan, Stage, State, Step
+from exoscope.model import Gate, Plan, Stage, State, Step, WaitKind
 from exoscope.outcome import Unreadable, Verdict
-from exoscope.planning.timing import gate_seconds
+from exoscope.planning.timing import WAITS, gate_seconds
 from exoscope.running.answer import (
     EVIDENCE_UNKNOWN,
     INTERRUPTED,
@@ -146,7 +146,16 @@ class RunState:
 
     def wait_seconds(self, gate: Gate) -> float:
         """How long a gate waits after the last step, with the waits the run was approved with."""
-        return gate_seconds(gate, self.started.waits, lengthen=self.started.lengthen)
+        return gate_seconds(gate, self.waits, lengthen=self.started.lengthen)
+
+    @property
+    def waits(self) -> dict[WaitKind, float]:
+        """Seconds by kind, as the run was approved with. A profile may not name less than these for a tenant, and so a journal
+        that somebody edited may not either."""
+        approved = self.started.waits
+        if not self.started.lengthen:
+            return dict(approved)
+        return {kind: max(least, approved.get(kind, least)) for kind, least in WAITS.items()}
 
     def ready_at(self, app: str, stage: Stage) -> datetime | None:
         """When the app's gate can open; None where the stage has no gate for it, or steps of it are left."""

@@ -9,21 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from exoscope import catalog
-from exoscope.model import (
-    Addresses,
-    AdministrativeUnitScope,
-    AppPlan,
-    GroupScope,
-    PlanEntry,
-    Snapshot,
-    Step,
-    Unset,
-)
+from exoscope.model import Addresses, AppPlan, PlanEntry, Snapshot, Step
 from exoscope.outcome import ExoscopeError
 from exoscope.planning import effect, states
 from exoscope.planning.elsewhere import moved_elsewhere
 from exoscope.planning.world import World
-from exoscope.reach import Members, Reach
+from exoscope.proving import scope_now
+from exoscope.reach import Mailboxes, Reach
 from exoscope.running.ports import Survey
 
 SHOWN = 5
@@ -54,7 +46,7 @@ def compare(app: AppPlan, left: Sequence[Step], known: Mapping[str, str], snapsh
         allowed, unknown = (_folded(each.addresses()) for each in after.sets(app.app_id, permission))
         wanted = _resolve(planned.after, addresses)
         doubted = unknown - _resolve(planned.unknown, addresses)
-        expected = _expected(app, permission, now, addresses)
+        expected = _expected(app, permission, now)
         joined, left_out = allowed - wanted, wanted - allowed - unknown
         covered = frozenset() if expected is None else expected
         outside, lost = joined - covered, left_out & covered if expected is not None else left_out
@@ -100,43 +92,24 @@ def _resolve(these: Addresses, everyone: Mapping[str, str]) -> frozenset[str]:
     return frozenset(everyone) - named if these.all_but else named & frozenset(everyone)
 
 
-def _expected(app: AppPlan, permission: str, reach: Reach, everyone: Mapping[str, str]) -> frozenset[str] | None:
+def _expected(app: AppPlan, permission: str, reach: Reach) -> frozenset[str] | None:
     """The intent's scopes for a permission evaluated now; None where that cannot be told, or there is no intent (an undo)."""
     found: frozenset[str] = frozenset()
     entries = [entry for entry in app.entries if permission in entry.permissions]
     for entry in entries:
-        inside = _inside(entry, reach, everyone)
+        inside = reach.mailboxes if entry.keeps_consent else _inside(entry, reach)
         if inside is None:
             return None
-        found |= inside
+        found |= _folded(inside.addresses())
     return found if entries else None
 
 
-def _inside(entry: PlanEntry, reach: Reach, everyone: Mapping[str, str]) -> frozenset[str] | None:
-    if entry.scope.kind == "organization" or entry.keeps_consent:
-        return frozenset(everyone)
-    if entry.scope.kind == "mailboxes":
-        return _resolve(entry.expected, everyone)
+def _inside(entry: PlanEntry, reach: Reach) -> Mailboxes | None:
     try:
-        members = _members(entry, reach)
+        inside, doubtful, _ = scope_now(entry, reach)
     except ExoscopeError:
         return None
-    return None if members is None or members.unknown else _folded(members.inside.addresses())
-
-
-def _members(entry: PlanEntry, reach: Reach) -> Members | None:
-    if entry.filter is not None:
-        return reach.scope_members(entry.filter)
-    if entry.group is None:
-        return None
-    if entry.scope.kind == "administrative-unit":
-        return reach.scope_members(AdministrativeUnitScope(entry.group))
-    if entry.scope.kind == "group-scope":
-        return reach.scope_members(GroupScope(entry.group))
-    if isinstance(reach.snapshot.groups, Unset):
-        return None
-    group = states.find_group(reach.snapshot, entry.group)
-    return None if group is None else reach.policy_members(group)
+    return None if doubtful else inside
 
 
 def _list(these: frozenset[str], spelled: Mapping[str, str]) -> str:

@@ -86,6 +86,16 @@ def test_the_same_claims_follow_from_the_plan_of_an_intent(tenant: Snapshot) -> 
         assert from_plan.token_wait == from_intent.token_wait == "long_token"
 
 
+def test_a_list_means_the_same_in_plan_and_intent_where_a_deny_policy_keeps_some_out(tenant: Snapshot) -> None:
+    (denied, *_) = sorted(members(tenant, "executives@contoso.com"))
+    text = intent(
+        f"mailboxes: [ada@contoso.com, {denied}]", app=CRM, permissions="Mail.Send", mechanism="access-policy",
+        more="    also-holds: [Mail.ReadWrite, Calendars.ReadWrite, Contacts.Read]\n",
+    )  # fmt: skip
+    (one,) = claim(tenant, text).claims
+    assert set(one.expected) == {"ada@contoso.com"}, f"{denied} stays denied whatever the list says"
+
+
 def test_what_is_held_beside_keeps_an_app_from_being_scoped(tenant: Snapshot) -> None:
     assert claim(tenant, intent(f"group: {OMNISCOPE_GROUP}")).not_scoped_because == ("leftover-consent",)
     backup = claim(tenant, intent(f"group: {OMNISCOPE_GROUP}", app="Contoso Backup Connector"))

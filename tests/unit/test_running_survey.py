@@ -157,6 +157,26 @@ def test_a_mailbox_taken_out_of_a_managed_group_by_somebody_else_is_not_covered(
     assert ["would then not reach" in each and inside in each for each in survey.moved] == [True]
 
 
+def test_a_listed_mailbox_that_got_another_primary_address_is_still_the_one_that_is_meant() -> None:
+    guid, address = insider(sample())
+    plan = planned(f"mailboxes: [{address}]")
+    done = [step for step in plan.steps if step.stage == "grant"]
+    tenant = effect.apply_steps(sample(), done)
+    assert isinstance(tenant.groups, tuple)
+    assert isinstance(tenant.recipients, tuple)
+    made = tenant.groups[-1]
+    known = {f"<{done[0].id}.distinguished_name>": made.distinguished_name, f"<{done[0].id}.guid>": made.guid}
+    renamed = tuple(
+        replace(each, primary_smtp_address="wed@contoso.com", email_addresses=("wed@contoso.com", address))
+        if each.guid == guid
+        else each
+        for each in tenant.recipients
+    )
+    survey = compare(plan.apps[0], plan.steps[len(done) :], known, replace(tenant, recipients=renamed))
+    assert survey.moved == ()
+    assert any("wed@contoso.com joined" in note for note in survey.notes)
+
+
 def test_another_app_that_came_to_share_what_the_steps_move_stops_the_app() -> None:
     plan = planned("mailboxes: [ada@contoso.com]")
     made = effect.apply_steps(sample(), plan.steps)

@@ -136,6 +136,51 @@ def test_boundaries_are_nested_members_and_who_must_never_be(tenant: Snapshot) -
     assert crm.claims[0].near == members(tenant, "crm-sued@contoso.com") - members(tenant, "crm-users@contoso.com")
 
 
+PROVE = "    prove: {reach: [ada@contoso.com], never: [ceo@contoso.com]}\n"
+
+
+def with_members(tenant: Snapshot, address: str, *, put: str, take: str) -> Snapshot:
+    assert isinstance(tenant.groups, tuple)
+    guids = {each.primary_smtp_address: each.guid for each in Reach(tenant).snapshot.recipients}  # type: ignore[union-attr]  # read
+    return replace(
+        tenant,
+        groups=tuple(
+            replace(each, members=(*(m for m in each.members or () if m != guids[take]), guids[put]))
+            if each.primary_smtp_address == address
+            else each
+            for each in tenant.groups
+        ),
+    )
+
+
+@pytest.mark.parametrize("by", ["plan", "intent"])
+def test_who_is_named_under_prove_is_meant_by_name_whoever_joins_or_leaves(tenant: Snapshot, by: str) -> None:
+    text = intent(f"group: {OMNISCOPE_GROUP}", more=PROVE)
+    plan = plan_scope(tenant, loads_intent(text, "scope.yaml"))
+    moved = with_members(tenant, OMNISCOPE_GROUP, put="ceo@contoso.com", take="ada@contoso.com")
+    found = of_plan(plan.apps[0], Reach(moved)) if by == "plan" else claim(moved, text)
+    (one,) = found.claims
+    assert set(one.expected) == members(tenant, OMNISCOPE_GROUP)
+    assert "ceo@contoso.com" in one.near
+    without = claim(moved, intent(f"group: {OMNISCOPE_GROUP}")).claims[0]
+    assert set(without.expected) == members(moved, OMNISCOPE_GROUP), "unnamed, they join and leave with the group"
+
+
+def test_a_mailbox_under_prove_that_is_gone_is_reached_by_nobody(tenant: Snapshot) -> None:
+    plan = plan_scope(tenant, loads_intent(intent(f"group: {OMNISCOPE_GROUP}", more=PROVE), "scope.yaml"))
+    assert isinstance(tenant.recipients, tuple)
+    left = tuple(each for each in tenant.recipients if each.primary_smtp_address != "ceo@contoso.com")
+    (one,) = of_plan(plan.apps[0], Reach(replace(tenant, recipients=left))).claims
+    assert set(one.expected) == members(tenant, OMNISCOPE_GROUP)
+
+
+def test_what_one_entry_must_never_reach_no_other_may_intend(tenant: Snapshot) -> None:
+    entry = intent("mailboxes: [ceo@contoso.com]", permissions="Mail.ReadWrite").split("apps:\n")[1]
+    text = intent(f"group: {OMNISCOPE_GROUP}", more=PROVE) + entry
+    with pytest.raises(BadInput, match=r"line 3: prove.never names ceo@contoso.com, and another entry"):
+        plan_scope(tenant, loads_intent(text, "scope.yaml"))
+
+
 def test_an_app_nobody_knows_is_bad_input_with_its_line(tenant: Snapshot) -> None:
     with pytest.raises(BadInput, match=r"line 3: no app of the snapshot is 'Nobody'"):
         claim(tenant, intent(f"group: {OMNISCOPE_GROUP}", app="Nobody"))

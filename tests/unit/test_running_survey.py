@@ -177,6 +177,18 @@ def test_a_listed_mailbox_that_got_another_primary_address_is_still_the_one_that
     assert any("wed@contoso.com joined" in note for note in survey.notes)
 
 
+def test_who_must_never_be_reached_and_joined_the_group_is_not_covered() -> None:
+    guid, address = outsider(sample())
+    text = (
+        f"version: 1\napps:\n  - app: {APP}\n    permissions: [Mail.Read]\n    mechanism: rbac\n"
+        f"    scope: {{{BY_GROUP}}}\n    prove: {{never: [{address}]}}\n"
+    )
+    plan = plan_scope(sample(), loads_intent(text, "scope.yaml"))
+    moved = with_group(sample(), lambda old: replace(old, members=(*(old.members or ()), guid)))
+    survey = compare(plan.apps[0], plan.steps, {}, moved)
+    assert [f"would then reach {address}" in each for each in survey.moved] == [True]
+
+
 def test_another_app_that_came_to_share_what_the_steps_move_stops_the_app() -> None:
     plan = planned("mailboxes: [ada@contoso.com]")
     made = effect.apply_steps(sample(), plan.steps)

@@ -18,7 +18,7 @@ from exoscope.model import (
     Snapshot,
     Target,
 )
-from exoscope.outcome import Refusal, Refused
+from exoscope.outcome import BadInput, Refusal, Refused
 from exoscope.planning import access_policy, moments
 from exoscope.planning.drafts import Change, Denied, Draft, StageId, Wanted, listing
 from exoscope.planning.effect import apply_steps
@@ -111,6 +111,7 @@ def _clash(draft: Draft, drafts: Sequence[Draft], refusals: list[Refusal]) -> bo
 def _draft(world: World, app: App, entries: Sequence[IntentEntry], accept_customization: bool) -> Draft:
     wanted = [resolve(world, entry, app, place) for entry, place in _places(entries)]
     _check_texts(app, wanted)
+    _check_never(world, wanted)
     holdings = sort_consents(app, wanted)
     _check_enforcement(world, app, wanted)
     changes, filters, groups = _entry_changes(world, app, wanted)
@@ -201,6 +202,18 @@ def _check_texts(app: App, wanted: Sequence[Wanted]) -> None:
     for text in texts:
         if holes(text) or "<made " in text:
             raise Denied("name-clash", f"{text!r} reads like a placeholder of a plan. Rename it, or name it otherwise.")
+
+
+def _check_never(world: World, wanted: Sequence[Wanted]) -> None:
+    """What one entry must never reach no other entry may intend with the same permission, or a wider one. Raises BadInput."""
+    for each in wanted:
+        for address in each.entry.prove.never:
+            mailbox = world.of_guids([world.find_mailbox(address).guid])
+            for wish in each.mailbox:
+                if mailbox & intended(world, wanted, wish.name):
+                    raise BadInput(
+                        f"line {each.entry.line}: prove.never names {address}, and another entry of the app gives {wish.name} on it"
+                    )
 
 
 def _check_enforcement(world: World, app: App, wanted: Sequence[Wanted]) -> None:

@@ -46,7 +46,8 @@ UNTOLD = frozenset({UNREAD, "unknown-reach", "unknown-role", "unknown-permission
 
 class Claim(Noun, frozen=True):
     """One permission of one app. ``expected`` must be reached, everything else must not; of ``doubtful`` nobody can tell
-    (``problem`` says why). ``near``: addresses worth asking about although they are outside (boundaries, ``never``).
+    (``problem`` says why). Who is named under ``prove`` is expected so whoever joins or leaves. ``near``: addresses worth
+    asking about although they are outside (boundaries, ``never``).
     """
 
     permission: str
@@ -249,6 +250,19 @@ def _listed(listing: Sequence[str], reach: Reach) -> _Inside:
     return reach.addresses(found), reach.addresses(()), problem
 
 
+def _named(addresses: Sequence[str], reach: Reach) -> Mailboxes:
+    """The mailboxes of these addresses that are there; one that is gone is reached by nobody."""
+    return _listed(addresses, reach)[0]
+
+
+def _proven_reach(entry: _Entry, reach: Reach) -> Mailboxes:
+    found = _named(entry.prove.reach, reach)
+    if entry.planned is None or entry.planned.all_but:
+        return found
+    # What a Deny policy kept out when it was planned stands in the plan's notes, and is not expected.
+    return found & _named(entry.planned.addresses, reach)
+
+
 def _one(
     reach: Reach, name: str, entries: Sequence[_Entry], known: Sequence[Sequence[Permission]], inside: Sequence[_Inside]
 ) -> Claim:
@@ -256,6 +270,7 @@ def _one(
     mechanisms: set[Mechanism] = set()
     problems: list[str] = []
     near: set[str] = set()
+    must, never = reach.addresses(()), reach.addresses(())
     for entry, named, (sure, unknown, problem) in zip(entries, known, inside, strict=True):
         if not any(each.name == name or catalog.lets_through(each.name, name) for each in named):
             continue
@@ -263,6 +278,13 @@ def _one(
         expected, doubtful = expected | sure, doubtful | unknown
         problems += [problem] if problem else []
         near |= set(_boundary(entry, reach))
+        must = must | _proven_reach(entry, reach)
+        if any(catalog.canonical(each.name) == catalog.canonical(name) for each in named):
+            never = never | _named(entry.prove.never, reach)
+    if not doubtful:
+        # Who is named under `prove` is meant by name, whoever joins or leaves the scope.
+        expected = (expected | must) - never
+    near |= set(never)
     return Claim(
         permission=name,
         mechanisms=frozenset(mechanisms),
@@ -274,9 +296,7 @@ def _one(
 
 
 def _boundary(entry: _Entry, reach: Reach) -> Iterable[str]:
-    """Mailboxes just outside: members of nested groups, holders of a member's look-alike address, and those that must never be."""
-    for address in entry.prove.never:
-        yield reach.find_mailbox(address).primary_smtp_address
+    """Mailboxes just outside: members of groups inside the scope's own."""
     group = group_of_id(reach.snapshot, entry.group) if entry.group else _group_of_filter(entry, reach.snapshot)
     if group is not None:
         yield from reach.policy_members(group).inside

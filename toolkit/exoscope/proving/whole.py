@@ -210,7 +210,7 @@ def _prove_one(
             status=by_graph.status if by_graph else None,
         )
         rows.append((expected, seen))
-        cause = cause_of(reach, app, name, claim.mechanisms, address, expected, seen, about)
+        cause = cause_of(reach, app, name, claim.mechanisms, claim.expected, address, expected, seen, about)
         if cause is not None or whole or address in listed:
             checks.append(to_check(address, expected, seen, *(cause or (None, None))))
     verdict, why = permission_verdict(rows, about, scoped=scoped)

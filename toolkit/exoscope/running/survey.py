@@ -101,7 +101,9 @@ def _expected(app: AppPlan, permission: str, reach: Reach) -> frozenset[str] | N
         if inside is None:
             return None
         found |= _folded(inside.addresses())
-    return found if entries else None
+    # Whom the intent says never to reach is covered by no scope, though it joined one since.
+    never = _folded([address for entry in entries for address in entry.prove.never])
+    return found - never if entries else None
 
 
 def _inside(entry: PlanEntry, reach: Reach) -> Mailboxes | None:

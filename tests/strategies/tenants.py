@@ -222,9 +222,13 @@ def _maybe(strategy: st.SearchStrategy[Any], unread: bool) -> st.SearchStrategy[
     return st.integers(0, 11).flatmap(lambda n: st.just(UNSET) if unread and n == 11 else strategy)
 
 
-def _consent(number: int, held: tuple[str, str]) -> Consent:
+_other_role = st.one_of(*[st.none()] * 5, st.sampled_from(PERMISSIONS))
+"""Now and then a consent's app role id is that of another permission than its name says."""
+
+
+def _consent(number: int, held: tuple[str, str], meant: str | None) -> Consent:
     resource, name = held
-    known = permission(name, resource)
+    known = (permission(meant, resource) if meant else None) or permission(name, resource)
     role = (known.app_role_id if known else None) or _guid(8, number)
     return Consent(id=f"c{number}", resource=resource, app_role_id=role, permission=name)
 
@@ -237,7 +241,7 @@ def _app(draw: st.DrawFn, number: int) -> App:
         object_id=draw(recased(_guid(6, number))),
         application_object_id=None,
         display_name=draw(st.sampled_from(("Connector", f"App {number}"))),
-        consents=tuple(_consent(place, each) for place, each in enumerate(held)),
+        consents=tuple(_consent(place, each, draw(_other_role)) for place, each in enumerate(held)),
         requested=(),
     )
 

@@ -70,7 +70,10 @@ class Rules:
             if named:
                 spelled = catalog.permission(consent.permission, consent.resource)
                 found.append(Held(consent, spelled.name if spelled else consent.permission, None))
-            elif by_id is not None and by_id.name.casefold() in wanted:
+            if by_id is None or by_id.name.casefold() not in wanted:
+                continue
+            # Where both would do, the id's adds something only when policies hold the named one back and not it.
+            if not named or catalog.governed(found[-1].permission, consent.resource) > by_id.governed:
                 doubt = f"the app role's id is that of {by_id.name}, its name is {consent.permission!r}"
                 found.append(Held(consent, by_id.name, doubt))
         return found

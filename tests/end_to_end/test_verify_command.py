@@ -193,6 +193,27 @@ def test_a_leak_by_another_assignment_is_named_with_the_command_that_mends_it(sc
     assert rows(answer)["ada@contoso.com"]["cause"] is None
 
 
+def test_a_test_that_exchange_refuses_leaves_the_other_witnesses_their_say(scoped: tuple[Desk, Path]) -> None:
+    desk, plan = scoped
+    refused = CmdletError("System.UnauthorizedAccessException", "no role for this", category="PermissionDenied")
+    desk.twin.faults.fail("Test-ServicePrincipalAuthorization", refused, times=2)
+    answer = desk.verify(plan, code=6)
+    proof = answer["apps"][0]["permissions"]["Mail.Read"]
+    assert answer["verdict"] == proof["verdict"] == "unknown"
+    assert "no role for this" in proof["why"]
+    assert {check["exchange_test"] for check in rows(answer).values()} == {"unknown"}
+    ceo = rows(answer)["ceo@contoso.com"]
+    assert (ceo["predicted"], ceo["exchange"], ceo["graph"]) == ("denied", "unknown", "denied")
+
+    app = app_named(desk.twin.tenant.snapshot(), OMNISCOPE)
+    wide = RoleAssignment("somebody's", "Application Mail.Read", app.object_id, True, OrganizationScope())
+    now = desk.twin.tenant.state
+    desk.twin.tenant.change("somebody else", role_assignments=(*now.role_assignments, wide))
+    assert desk.verify(plan, code=1)["verdict"] == "violated", (
+        "what is seen to be wrong is not hidden by what is not seen"
+    )
+
+
 def test_who_joins_is_moved_and_no_violation(scoped: tuple[Desk, Path]) -> None:
     desk, plan = scoped
     now = desk.twin.tenant.state

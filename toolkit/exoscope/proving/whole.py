@@ -103,14 +103,12 @@ def prove(
     Raises the ServiceError family where a witness that answers for everything cannot be asked at all; single answers that
     fail are unknown.
     """
+    known = [histories.get(claimed.app.app_id.casefold(), History()) for claimed in claims]
     apps = tuple(
-        prove_app(
-            sources, reach, claimed, options, histories.get(claimed.app.app_id.casefold(), History()), clock, progress
-        )
-        for claimed in claims
+        prove_app(sources, reach, claimed, options, history, clock, progress, lenient=True)
+        for claimed, history in zip(claims, known, strict=True)
     )
     verdict = overall(proof.verdict for app in apps for proof in app.permissions.values())
-    known = [histories.get(claimed.app.app_id.casefold(), History()) for claimed in claims]
     return Proof(
         verdict=verdict,
         ready_at=_latest([each.settled_at for each in known], after=clock.now())
@@ -133,9 +131,11 @@ def prove_app(
     progress: Progress,
     *,
     graph: bool = True,
+    lenient: bool = False,
 ) -> AppProof:
-    """One app. ``graph`` False: this is a gate at which Graph cannot speak yet."""
-    exchange = Exchange(sources.exchange, reach, claimed.app, progress)
+    """One app. ``graph`` False: this is a gate at which Graph cannot speak yet. ``lenient``: a test that Exchange refuses makes
+    the answer unknown, where otherwise it raises."""
+    exchange = Exchange(sources.exchange, reach, claimed.app, progress, lenient=lenient)
     scoped = claimed.scoped
     proofs = {
         claim.permission: _prove_one(
@@ -214,6 +214,8 @@ def _prove_one(
         if cause is not None or whole or address in listed:
             checks.append(to_check(address, expected, seen, *(cause or (None, None))))
     verdict, why = permission_verdict(rows, about, scoped=scoped)
+    if verdict is Verdict.UNKNOWN and exchange.problems:
+        why = f"{why}: {'; '.join(exchange.problems)}"
     if claim.problem is not None:
         verdict, why = overall([verdict, Verdict.UNKNOWN]), claim.problem
     asked_outside = sum(
@@ -250,8 +252,8 @@ def _exchange_answers(
     )
     left = exchange.policies_leave(mailboxes)
     for address, answer in left.items():
-        through = answer == "allowed" and consented
-        tested[address] = "allowed" if through or tested.get(address) == "allowed" else "denied"
+        said = {answer if consented else "denied", tested.get(address, "denied")}
+        tested[address] = "allowed" if "allowed" in said else "unknown" if "unknown" in said else "denied"
     return (lambda address: "not-asked"), tested
 
 

@@ -19,11 +19,25 @@ from exoscope.model import (
     Recipient,
     RoleAssignment,
 )
-from exoscope.outcome import ExoscopeError, ObjectNotFound
+from exoscope.outcome import (
+    AccessDenied,
+    Deadline,
+    ExoscopeError,
+    GuardRefused,
+    LostSession,
+    ObjectNotFound,
+    ServiceError,
+    SignInFailed,
+    Throttled,
+    Transient,
+    WrongTenant,
+)
 from exoscope.planning.states import find_group, find_scope, listed
 from exoscope.reach import Mailboxes, Reach
 
 Progress = Callable[[str], None]
+_ENDS = (SignInFailed, WrongTenant, GuardRefused, LostSession, Deadline, Throttled, Transient)
+"""What concerns the session or passes, and says nothing of what was asked."""
 
 
 class Sources(Protocol):
@@ -66,8 +80,13 @@ class Seen(Noun, frozen=True):
 class Exchange:
     """Exchange asked about one app. Each scope is evaluated once, however many permissions rest on it."""
 
-    def __init__(self, session: ExchangeSession, reach: Reach, app: App, progress: Progress) -> None:
+    def __init__(
+        self, session: ExchangeSession, reach: Reach, app: App, progress: Progress, *, lenient: bool = False
+    ) -> None:
+        """``lenient``: a test that Exchange refuses is an answer that could not be told (``problems`` says why), not an end."""
         self._session, self._reach, self._app, self._progress = session, reach, app, progress
+        self._lenient = lenient
+        self.problems: list[str] = []
         self._by_guid = {r.guid.casefold(): r for r in listed(reach.snapshot, "recipients")}
         self._scopes: dict[object, Mailboxes | str] = {}
 
@@ -91,27 +110,45 @@ class Exchange:
 
     def authorized(self, permission: str, mailboxes: Iterable[Recipient]) -> dict[str, Answer]:
         """Test-ServicePrincipalAuthorization per mailbox (by primary address): what assignments give, not cached."""
-        answers: dict[str, Answer] = {}
-        for mailbox in mailboxes:
-            self._progress(f"Exchange's test: {mailbox.primary_smtp_address}")
+
+        def ask(mailbox: Recipient) -> bool:
             try:
                 rows = tests.test_authorization(self._session, self._app.object_id, mailbox.guid)
             except ObjectNotFound:
                 # No pointer, so no assignment gives it anything; a mailbox that went meanwhile is reached by nobody.
                 rows = ()
-            granted = any(
+            return any(
                 row.in_scope and any(catalog.lets_through(held, permission) for held in row.permissions) for row in rows
             )
-            answers[mailbox.primary_smtp_address] = "allowed" if granted else "denied"
-        return answers
+
+        return self._each("Exchange's test", mailboxes, ask)
 
     def policies_leave(self, mailboxes: Iterable[Recipient]) -> dict[str, Answer]:
         """Test-ApplicationAccessPolicy per mailbox: what policies would leave to a consent."""
+        return self._each(
+            "Exchange's policy test",
+            mailboxes,
+            lambda mailbox: tests.test_policy(self._session, mailbox.guid, self._app.app_id) == "granted",
+        )
+
+    def _each(self, what: str, mailboxes: Iterable[Recipient], ask: Callable[[Recipient], bool]) -> dict[str, Answer]:
         answers: dict[str, Answer] = {}
+        forbidden = False
         for mailbox in mailboxes:
-            self._progress(f"Exchange's policy test: {mailbox.primary_smtp_address}")
-            said = tests.test_policy(self._session, mailbox.guid, self._app.app_id)
-            answers[mailbox.primary_smtp_address] = "allowed" if said == "granted" else "denied"
+            self._progress(f"{what}: {mailbox.primary_smtp_address}")
+            answers[mailbox.primary_smtp_address] = "unknown"
+            if forbidden:
+                continue  # it would be refused again, each time after a second or so
+            try:
+                answers[mailbox.primary_smtp_address] = "allowed" if ask(mailbox) else "denied"
+            except _ENDS:
+                raise
+            except ServiceError as error:
+                if not self._lenient:
+                    raise
+                forbidden = isinstance(error, AccessDenied)
+                if error.message not in self.problems:
+                    self.problems.append(error.message)
         return answers
 
     def _gives(self, assignment: RoleAssignment, permission: str) -> bool:

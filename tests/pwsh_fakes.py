@@ -31,6 +31,7 @@ PROGRAM = """\
 #!{python} -SE
 import os, socket, sys, threading
 link = socket.create_connection(("127.0.0.1", {port}))
+link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 link.sendall(f"{{os.getpid()}} {{' '.join(sys.argv[1:])}}\\n".encode())
 def answers():
     for line in link.makefile("rb"):
@@ -75,6 +76,7 @@ class FakePwsh:
             threading.Thread(target=self._serve, args=(link,), name="fake-pwsh-child", daemon=True).start()
 
     def _serve(self, link: socket.socket) -> None:
+        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # lines are short, and the next waits for each
         lines = link.makefile("rb")
         pid, _, arguments = lines.readline().decode().strip().partition(" ")
         self.pids.append(int(pid))

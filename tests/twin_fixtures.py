@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -125,3 +127,31 @@ def app_named(tenant: Snapshot, name: str) -> Any:
     """The app of that display name."""
     assert isinstance(tenant.apps, tuple)
     return next(app for app in tenant.apps if app.display_name == name)
+
+
+@contextmanager
+def watching(twin: Twin, app_id: str, *addresses: str) -> Iterator[None]:
+    """Somebody calls Graph as the app all the time; what was decided stands in the decisions file."""
+    stop = threading.Event()
+    problems: list[BaseException] = []
+
+    def watch() -> None:
+        try:
+            while not stop.is_set():
+                caller = GraphCaller(twin, app_id)
+                until = time.monotonic() + 1.0
+                while time.monotonic() < until and not stop.is_set():
+                    for address in addresses:
+                        caller("GET", f"/users/{address}/messages?$top=1&$select=id")
+                    time.sleep(0.05)
+        except BaseException as error:  # noqa: BLE001 - a thread's error must reach the test
+            problems.append(error)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(20)
+    assert not problems

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,7 @@ from exoscope.planning import content_hash, dump_plan, plan_hash, plan_scope
 from exoscope.planning.effect import apply_steps
 from exoscope.planning.states import agrees, shown
 from exoscope.twin.server import Twin
-from twin_fixtures import OMNISCOPE, OMNISCOPE_GROUP, GraphCaller, app_named, decisions, load_sample, serve
+from twin_fixtures import OMNISCOPE, OMNISCOPE_GROUP, app_named, decisions, load_sample, serve, watching
 
 __all__ = ["serve"]
 
@@ -112,34 +110,6 @@ def assert_as_planned(work: Work, start: Snapshot) -> None:
     assert not any(record["already"] for record in work.journal() if record["record"] == "step-done")
 
 
-@contextlib.contextmanager
-def watching(twin: Twin, app_id: str, *addresses: str) -> Iterator[None]:
-    """Somebody calls Graph as the app all the time; what was decided stands in the decisions file."""
-    stop = threading.Event()
-    problems: list[BaseException] = []
-
-    def watch() -> None:
-        try:
-            while not stop.is_set():
-                caller = GraphCaller(twin, app_id)
-                until = time.monotonic() + 1.0
-                while time.monotonic() < until and not stop.is_set():
-                    for address in addresses:
-                        caller("GET", f"/users/{address}/messages?$top=1&$select=id")
-                    time.sleep(0.05)
-        except BaseException as error:  # noqa: BLE001 - a thread's error must reach the test
-            problems.append(error)
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join(20)
-    assert not problems
-
-
 @posix
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
@@ -212,30 +182,7 @@ def test_applied_without_anybody_to_ask_it_needs_an_answer(tmp_path: Path, serve
     assert content_hash(work.twin.tenant.snapshot()) == content_hash(start)
 
 
-def during(cmdlet: str, status: int) -> Callable[[Twin], None]:
-    """While the cmdlet runs, the road answers the next two requests with an HTTP status."""
-
-    def plan(twin: Twin) -> None:
-        take = twin.faults.take
-        left = [status]
-
-        def taking(called: str) -> Any:
-            if called.casefold() == cmdlet.casefold() and left:
-                twin.faults.http_status(left.pop(), 2)
-            return take(called)
-
-        twin.faults.take = taking  # type: ignore[method-assign]  # a fault in the middle of a call
-
-    return plan
-
-
 FAULTS: dict[str, Callable[[Twin], None]] = {
-    "shell lost after acting": lambda twin: twin.faults.drop("New-ManagementScope"),
-    "shell lost before acting": lambda twin: twin.faults.drop("New-ManagementRoleAssignment", act=False),
-    "shells forgotten": lambda twin: setattr(twin.faults, "lose_shells", True),
-    "throttled": lambda twin: twin.faults.throttle("New-ServicePrincipal", 2),
-    "HTTP 503": during("New-ManagementScope", 503),
-    "HTTP 429": during("New-ManagementScope", 429),
     "Graph 503 after acting": lambda twin: twin.graph_faults.fail(
         503, "ServiceUnavailable", method="DELETE", path="appRoleAssignments", after_acting=True
     ),

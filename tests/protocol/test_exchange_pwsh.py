@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from exoscope.entra import Tokens
 from exoscope.exchange import ExchangeSession, local
 from exoscope.exchange.inventory import read_management_scopes
 from exoscope.exchange.local import PwshPool
+from exoscope.model import Snapshot
 from exoscope.outcome import (
     AlreadyExists,
     BadInput,
@@ -39,9 +41,9 @@ from exoscope.powershell.child import command_of, find_program
 from exoscope.profile import LocalPwsh, Profile, load_profile
 from exoscope.twin.server import Twin
 from pwsh_fakes import FakePwsh, gone
-from twin_fixtures import sample, serve, twin
+from twin_fixtures import sample, serve
 
-__all__ = ["sample", "serve", "twin"]
+__all__ = ["sample", "serve"]
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the stand-in for pwsh is a script with a first line")
 
 Connect = Callable[..., ExchangeSession]
@@ -50,10 +52,14 @@ REMOVE = render_guarded("rbac/remove_management_scope", {"name": "Fresh"}).text
 
 
 class QuickClock(SystemClock):
-    """The machine's time, without waiting: what would have been slept is noted."""
+    """The machine's time, without waiting: what would have been slept is noted. It can be turned ahead."""
 
     def __init__(self) -> None:
         self.slept: list[float] = []
+        self.ahead = timedelta(0)
+
+    def now(self) -> datetime:
+        return super().now() + self.ahead
 
     def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
@@ -62,6 +68,12 @@ class QuickClock(SystemClock):
 @pytest.fixture
 def clock() -> QuickClock:
     return QuickClock()
+
+
+@pytest.fixture
+def twin(serve: Callable[..., Twin], sample: Snapshot, clock: QuickClock) -> Twin:
+    """A twin of the same time, whose tokens live an hour of it."""
+    return serve(sample, token_lifetime=3600.0, clock=clock)
 
 
 @pytest.fixture
@@ -209,14 +221,13 @@ def test_a_child_that_does_not_even_stop_is_killed(
 
 
 def test_the_session_is_renewed_before_its_token_ends(
-    connect: Connect, fake: FakePwsh, caplog: pytest.LogCaptureFixture
+    connect: Connect, fake: FakePwsh, clock: QuickClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "exoscope.exchange")
-    session = connect()  # the twin's tokens live two seconds
-    end = time.monotonic() + 2.6
-    while time.monotonic() < end:
+    session = connect()
+    for _ in range(9):
         assert names(session)
-        time.sleep(0.2)
+        clock.ahead += timedelta(minutes=10)
     assert "the token ends soon" in caplog.text
     assert "tried again" not in caplog.text, "it was renewed only after the service refused the old token"
     assert len(fake.pids) >= 2

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import msgspec
 import pytest
 
 from exoscope import exchange
+from exoscope.catalog import EXCHANGE
 from exoscope.clock import SystemClock
 from exoscope.entra import Tokens
 from exoscope.exchange import ExchangeSession
@@ -37,9 +39,9 @@ from exoscope.powershell import render_guarded
 from exoscope.profile import Profile, load_profile
 from exoscope.twin.exchange.call import CmdletError
 from exoscope.twin.server import Twin
-from twin_fixtures import sample, serve, twin
+from twin_fixtures import sample, serve
 
-__all__ = ["sample", "serve", "twin"]
+__all__ = ["sample", "serve"]
 
 Connect = Callable[..., ExchangeSession]
 LIST = render_guarded("inventory/management_scopes", {}).text
@@ -47,10 +49,14 @@ NEW = render_guarded("rbac/new_management_scope", {"name": "Fresh", "filter": "D
 
 
 class QuickClock(SystemClock):
-    """The machine's time, without waiting: what would have been slept is noted."""
+    """The machine's time, without waiting: what would have been slept is noted. It can be turned ahead."""
 
     def __init__(self) -> None:
         self.slept: list[float] = []
+        self.ahead = timedelta(0)
+
+    def now(self) -> datetime:
+        return super().now() + self.ahead
 
     def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
@@ -59,6 +65,12 @@ class QuickClock(SystemClock):
 @pytest.fixture
 def clock() -> QuickClock:
     return QuickClock()
+
+
+@pytest.fixture
+def twin(serve: Callable[..., Twin], sample: Snapshot, clock: QuickClock) -> Twin:
+    """A twin of the same time, whose tokens live an hour of it."""
+    return serve(sample, token_lifetime=3600.0, clock=clock)
 
 
 def profile_of(twin: Twin) -> Profile:
@@ -218,13 +230,14 @@ def test_access_denied_is_access_denied(connect: Connect, twin: Twin) -> None:
     assert "Organization Management" in denied.value.next
 
 
-def test_the_session_is_renewed_before_its_token_ends(connect: Connect, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_session_is_renewed_before_its_token_ends(
+    connect: Connect, clock: QuickClock, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO, "exoscope.exchange")
-    session = connect()  # the twin's tokens live two seconds
-    end = time.monotonic() + 2.6
-    while time.monotonic() < end:
+    session = connect()
+    for _ in range(9):
         assert names(session)
-        time.sleep(0.3)
+        clock.ahead += timedelta(minutes=10)
     told = caplog.text
     assert "the token ends soon" in told
     assert "tried again" not in told, "it was renewed only after the service refused the old token"
@@ -238,6 +251,29 @@ def test_a_gateway_that_is_busy(connect: Connect, twin: Twin, status: int) -> No
     twin.faults.http_status(status)
     with pytest.raises((LostSession, Transient)):
         session.run(NEW)
+    assert "Fresh" not in names(session)
+
+
+def test_a_gateway_without_room_is_waited_for(connect: Connect, twin: Twin, clock: QuickClock) -> None:
+    session = connect()
+    twin.faults.lose_shells = True
+    twin.faults.refuse_shells(2)
+    assert names(session)
+    assert (twin.faults.planned, clock.slept) == (0, [0.0, 4.0, 8.0])
+    twin.faults.refuse_shells()
+    with pytest.raises(Throttled, match="maximum number of 30 concurrent shells") as full:
+        connect()
+    assert "MaxShellsPerUser" in full.value.next
+
+
+def test_a_token_that_was_ended_early(connect: Connect, twin: Twin) -> None:
+    session = connect()
+    twin.entra.tokens.end_all(EXCHANGE)
+    assert names(session), "a read goes on with a new one"
+    twin.entra.tokens.end_all(EXCHANGE)
+    with pytest.raises(LostSession) as ended:
+        session.run(NEW)
+    assert ended.value.code == "token-refused"
     assert "Fresh" not in names(session)
 
 
@@ -290,7 +326,7 @@ def test_another_tenant_than_the_profiles_is_refused(
     class Theirs:
         """The other tenant's token, as if it were ours."""
 
-        def exchange(self, *, valid_for: float) -> Any:
+        def exchange(self, *, valid_for: float, fresh: bool = False) -> Any:
             found = Tokens(profile_of(there), clock).exchange(valid_for=valid_for)
             return msgspec.structs.replace(found, tenant_id=sample.tenant.id)
 

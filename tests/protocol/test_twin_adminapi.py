@@ -10,6 +10,7 @@ import msgspec
 import pytest
 import requests
 
+from exoscope.catalog import EXCHANGE
 from exoscope.model import Snapshot
 from exoscope.twin.adminapi import ANCHOR, LINK_SECONDS
 from exoscope.twin.server import Twin
@@ -188,6 +189,21 @@ def test_tokens_and_roles(twin: Twin) -> None:
     assert "x-ms-diagnostics" not in other.headers
     elsewhere = caller.base.replace(twin.tenant.state.tenant.id, "00000000-0000-0000-0000-00000000beef")
     assert caller.post(elsewhere + "/InvokeCommand", envelope("Get-ManagementScope")).status_code == 403
+
+
+def test_a_timeout_comes_behind_the_work_or_before_it(serve: Callable[..., Twin], sample: Snapshot) -> None:
+    twin = serve(sample)
+    caller = Caller(twin)
+    new = {"Name": "Slow", "RecipientRestrictionFilter": "Department -eq 'S'"}
+    twin.faults.time_out("New-ManagementScope", act=False)
+    twin.faults.time_out("New-ManagementScope")
+    for done in (0, 1):
+        late = caller("New-ManagementScope", new)
+        assert (late.status_code, late.content) == (504, b"")
+        assert len([change for change in twin.tenant.log if "Slow" in change.what]) == done
+    twin.entra.tokens.end_all(EXCHANGE)
+    assert caller("Get-ManagementScope").status_code == 401
+    assert Caller(twin)("Get-ManagementScope").status_code == 200
 
 
 def test_what_was_not_read_is_a_403_whose_reason_is_a_header(serve: Callable[..., Twin], sample: Snapshot) -> None:

@@ -16,11 +16,13 @@ from pypsrp.exceptions import AuthenticationError, WinRMTransportError, WSManFau
 from pypsrp.powershell import PSInvocationState
 
 import exoscope.twin
+from exoscope.catalog import EXCHANGE
 from exoscope.powershell import prelude, render, render_guarded, sample_values, templates
 from exoscope.twin.exchange import CmdletError
 from exoscope.twin.server import GATEWAY_USER, Twin
+from exoscope.twin.wsman import NO_SHELL
 from twin_exchange import Client
-from twin_fixtures import load_sample, serve, session
+from twin_fixtures import TurnedClock, load_sample, serve, session
 
 __all__ = ["serve"]
 NOT_CONNECTED = "You must call the Connect-ExchangeOnline cmdlet before calling any other cmdlets."
@@ -350,6 +352,34 @@ def test_an_access_token_dies_with_its_time(serve: Any) -> None:
     answer = client.run("Get-ManagementScope")
     assert "UnAuthorized" in str(answer.errors[0])
     client.close()
+
+
+def test_tokens_and_shells_can_be_ended_early_and_the_machine_be_away(serve: Any) -> None:
+    clock = TurnedClock()
+    twin = serve(load_sample(), token_lifetime=600, clock=clock)
+    client = Client(twin)
+    twin.entra.tokens.end_all(EXCHANGE)
+    assert "UnAuthorized" in str(client.run("Get-ManagementScope").errors[0])
+    client.close()
+    client = Client(twin)
+    twin.faults.shell_life = 60.0
+    assert client.rows("Get-ManagementScope")
+    clock.sleep(61)
+    with pytest.raises(WSManFaultError) as gone:
+        client.run("Get-ManagementScope")
+    assert gone.value.code == NO_SHELL
+    twin.faults.refuse_shells()
+    with pytest.raises(WSManFaultError) as full:
+        Client(twin)
+    assert full.value.code == 2150859173
+    client = Client(twin)
+    twin.faults.restart(clock.now() + timedelta(seconds=30))
+    for _ in range(2):
+        with pytest.raises(requests.exceptions.ConnectionError):
+            client.run("Get-ManagementScope")
+    assert twin.wsman.shells == 0
+    clock.sleep(31)
+    Client(twin).close()
 
 
 def test_garbage_is_answered_with_a_fault(twin: Twin) -> None:

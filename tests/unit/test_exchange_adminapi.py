@@ -103,9 +103,9 @@ class Source:
     def __init__(self, time: Time, tenant_id: str | None = HERE, user: str | None = None) -> None:
         self.time, self.tenant_id, self.user = time, tenant_id, user
 
-    def exchange(self, *, valid_for: float) -> Any:
+    def exchange(self, *, valid_for: float, fresh: bool = False) -> Any:
         class Token:
-            secret = Secret("the-token")
+            secret = Secret("a-new-token" if fresh else "the-token")
             expires_at = self.time.at + timedelta(hours=1)
             tenant_id = self.tenant_id
             user = self.user
@@ -342,10 +342,17 @@ def test_the_tenant_is_proven_or_nothing_runs(connect: Open) -> None:
 def test_opening_waits_for_a_busy_service_and_tells_a_refused_token(connect: Open) -> None:
     _, _, clock = connect(opening=((503, {"Retry-After": "4"}, None), MODULE, ORGANIZATION))
     assert clock.slept == [4.0]
-    for opening in (((401, {}, None),), (MODULE, (401, {}, None))):
+    for opening in (((401, {}, None),) * 2, (MODULE, (401, {}, None)) * 2):
         with pytest.raises(SignInFailed, match="refused the operator's token") as refused:
             connect(opening=opening)
         assert "Exchange.ManageAsApp" in refused.value.next
+    for refused_once in ((401, {}, None), MODULE), (MODULE, (401, {}, None), MODULE):
+        _, wire, _ = connect(opening=(*refused_once, ORGANIZATION))
+        assert {headers["Authorization"] for _, _, headers, _ in wire.sent} == {
+            "Bearer the-token",
+            "Bearer a-new-token",
+        }
+        assert wire.sent[-1][2]["Authorization"] == "Bearer a-new-token"
     with pytest.raises(Transient, match="no session"):
         connect(opening=(MODULE, requests.exceptions.ConnectionError("gone")))
     with pytest.raises(Throttled):

@@ -12,7 +12,16 @@ import pytest
 from exoscope import exchange, powershell
 from exoscope.exchange.psrp import Output
 from exoscope.model import Secret
-from exoscope.outcome import AccessDenied, BadInput, Deadline, LostSession, ServiceError, Transient, WrongTenant
+from exoscope.outcome import (
+    AccessDenied,
+    BadInput,
+    Deadline,
+    LostSession,
+    ServiceError,
+    SignInFailed,
+    Transient,
+    WrongTenant,
+)
 from exoscope.powershell import render_guarded
 from exoscope.profile import loads_profile
 
@@ -50,8 +59,10 @@ class Token:
 class Source:
     def __init__(self, time: Time, tenant_id: str | None = HERE, life: float = 3600) -> None:
         self.time, self.tenant_id, self.life = time, tenant_id, life
+        self.fresh: list[bool] = []
 
-    def exchange(self, *, valid_for: float) -> Token:
+    def exchange(self, *, valid_for: float, fresh: bool = False) -> Token:
+        self.fresh.append(fresh)
         return Token(self.time.now() + timedelta(seconds=self.life), self.tenant_id)
 
 
@@ -64,6 +75,7 @@ class Road:
         self.ran: list[str] = []
         self.parameters: dict[str, Any] = {}
         self.closed = False
+        self.refused: ServiceError | None = None
 
     def open(self, *, deadline: float) -> None:
         self.ran.append("open")
@@ -72,6 +84,8 @@ class Road:
         if powershell.known_prelude(script):
             self.ran.append("connect")
             self.parameters = parameters
+            if self.refused is not None:
+                raise self.refused
             return Output((), ())
         cmdlet = powershell.read(script)[0][0].cmdlet
         self.ran.append(cmdlet)
@@ -231,3 +245,52 @@ def test_closing_disconnects_and_never_raises() -> None:
     session.close()
     assert roads[0].closed
     assert roads[0].ran.count("Disconnect-ExchangeOnline") == 1
+
+
+REFUSED = LostSession("Pipeline: UnAuthorized", code="token-refused")
+
+
+@pytest.mark.parametrize("where", ["connecting", "proving"])
+def test_a_token_that_exchange_refuses_is_asked_for_anew_once(where: str) -> None:
+    time, roads = Time(), []
+    source = Source(time)
+
+    def open_pool() -> Road:
+        road = Road(dict(GOOD))
+        if len(roads) < refusals and where == "connecting":
+            road.refused = REFUSED
+        elif len(roads) < refusals:
+            road.answers["Get-OrganizationConfig"] = REFUSED
+        roads.append(road)
+        return road
+
+    refusals = 1
+    session = exchange.connect(profile(), source, clock=time, open_pool=open_pool)
+    assert source.fresh == [False, True]
+    assert [road.closed for road in roads] == [True, False]
+    assert session.run(GET).rows == ()
+    refusals = 9
+    source.fresh.clear()
+    roads.clear()
+    with pytest.raises(SignInFailed, match="refused the operator's token") as failed:
+        exchange.connect(profile(), source, clock=time, open_pool=open_pool)
+    assert (failed.value.code, source.fresh) == ("sign-in-failed", [False, True])
+    assert "Exchange.ManageAsApp" in failed.value.next
+    assert all(road.closed for road in roads)
+
+
+def test_a_gateway_that_refuses_the_operator_is_asked_once() -> None:
+    """A wrong password, tried again and again, locks the account."""
+    time, roads = Time(), []
+
+    class Shut(Road):
+        def open(self, *, deadline: float) -> None:
+            raise SignInFailed("the gateway refused")
+
+    def open_pool() -> Road:
+        roads.append(Shut({}))
+        return roads[-1]
+
+    with pytest.raises(SignInFailed, match="gateway refused"):
+        exchange.connect(profile(), Source(time), clock=time, open_pool=open_pool)
+    assert len(roads) == 1

@@ -27,6 +27,7 @@ def test_what_a_record_is(case: dict[str, Any]) -> None:
         )
     )
     assert type(error) is getattr(outcome, case["is"])
+    assert error.code == case.get("code", error.code)
     assert error.retry_after == case.get("retry_after")
     assert error.message.strip()
     assert not error.changed

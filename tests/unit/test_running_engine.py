@@ -31,7 +31,7 @@ from exoscope.planning import dump_plan, states
 from exoscope.running import Evidence, Survey, apply, exit_of, resume, status
 from exoscope.running.answer import duration
 from exoscope.running.journal import Journal, read_journal
-from exoscope.running.records import GateOpen, StepDone, StepIntent
+from exoscope.running.records import GateOpen, StepDone, StepFailed, StepIntent
 from running_fakes import START, Bench, FakeTenancy, app, once, plan_of
 
 WAIT = 2 * 7200.0 + 60
@@ -233,6 +233,26 @@ def test_throttling_is_waited_out_as_told(tmp_path: Path) -> None:
     bench.tenancy.before_write = once(Throttled("429", retry_after=17.5), "step-3")
     assert apply(bench.file, bench.desk).outcome == "waiting"
     assert 17.5 in bench.clock.slept
+
+
+def test_throttling_without_an_end_is_waited_out_for_a_while_and_then_resumed(tmp_path: Path) -> None:
+    bench = bench_for(tmp_path)
+
+    def busy(step: Any) -> None:
+        if step.id == "step-3":
+            raise Throttled("too many")
+
+    bench.tenancy.before_write = busy
+    answer = apply(bench.file, bench.desk)
+    assert (answer.outcome, answer.apps[0].code, exit_of(answer)) == ("stopped", "throttled", Exit.STOPPED)
+    assert f"too many. Go on later with: exoscope resume {answer.run}" in answer.why
+    assert 15.0 < sum(bench.clock.slept) <= 30.0, "as long as a reading is waited for, which here is 30 s"
+    assert bench.tenancy.landed["step-3"] == 0
+    refused = [record for record in journal(bench) if isinstance(record, StepFailed)]
+    assert {(record.step, record.sent) for record in refused} == {("step-3", False)}
+    bench.tenancy.before_write = lambda step: None
+    assert resume("last", bench.desk).outcome == "waiting"
+    assert set(bench.tenancy.landed.values()) == {1}
 
 
 def test_a_service_that_stays_away_pauses_the_run_and_resume_goes_on(tmp_path: Path) -> None:

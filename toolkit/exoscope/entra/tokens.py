@@ -67,9 +67,9 @@ class Tokens:
         """The operator's token; ``fresh``: issued now. Raises SignInFailed, Transient; BadInput: the profile has no operator."""
         return self._token("", resource, valid_for, fresh=fresh)
 
-    def exchange(self, *, valid_for: float = VALID_FOR) -> Token:
+    def exchange(self, *, valid_for: float = VALID_FOR, fresh: bool = False) -> Token:
         """The operator's token for Exchange."""
-        return self.operator("exchange", valid_for=valid_for)
+        return self.operator("exchange", valid_for=valid_for, fresh=fresh)
 
     def app(self, app_id: str, *, fresh: bool = False, resource: Resource = "graph") -> Token:
         """A token as the app itself. ``fresh``: issued now, never one that was kept.

@@ -16,9 +16,9 @@ from typing import TypeVar
 
 from exoscope import powershell
 from exoscope.clock import Clock
-from exoscope.exchange.adminapi_errors import REFUSED, SIGN_IN
 from exoscope.exchange.adminapi_http import AdminApi, Page
-from exoscope.exchange.connect import MARGIN, TokenSource, column
+from exoscope.exchange.connect import MARGIN, AccessToken, TokenSource, column
+from exoscope.exchange.errors import REFUSED, SIGN_IN, TokenRefused
 from exoscope.exchange.repeating import PASSING, is_read, repeated
 from exoscope.exchange.selecting import Selection, limit, select, selections
 from exoscope.exchange.session import DEADLINE, Result, Row
@@ -238,7 +238,14 @@ class AdminApiSession:
         return self._api
 
     def _opened(self, margin: float) -> AdminApi:
-        token = self._tokens.exchange(valid_for=margin)
+        try:
+            return self._opened_with(self._tokens.exchange(valid_for=margin), margin)
+        except TokenRefused:
+            # One that was kept may have been ended before its time, or is older than a role that was given since.
+            log.info("Exchange refused the token: a new one is asked for")
+            return self._opened_with(self._tokens.exchange(valid_for=margin, fresh=True), margin)
+
+    def _opened_with(self, token: AccessToken, margin: float) -> AdminApi:
         meant = self._meant(token.tenant_id)
         api = AdminApi(self._profile, meant, token.secret, token.user)
         try:
@@ -253,7 +260,7 @@ class AdminApiSession:
         except BaseException as error:
             api.close()
             if isinstance(error, LostSession) and error.code == REFUSED:
-                raise SignInFailed(error.message, next=SIGN_IN) from None
+                raise TokenRefused(error.message, next=SIGN_IN) from None
             if isinstance(error, LostSession | Deadline):
                 # Nothing but a read ran, so this is no unknown outcome.
                 raise Transient(f"no session with Exchange: {error.message}", next=error.next) from None

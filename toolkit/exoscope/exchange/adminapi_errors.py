@@ -10,12 +10,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from exoscope.exchange.errors import Failure, typed
+from exoscope.exchange.errors import REFUSED, Failure, typed
 from exoscope.outcome import AccessDenied, LostSession, ServiceError, Throttled, Transient
 
 _REASON = re.compile(r'reason="([^"]*)"')
-REFUSED = "token-refused"
-SIGN_IN = "Check [operator], and that it has the application permission Exchange.ManageAsApp."
 _ROLE = "Give the operator the Exchange role the operation needs; Organization Management has them all."
 _STALE = (
     "Exchange gave no reason. A role given lately takes up to some hours to act, and a new token; else the operator lacks "

@@ -15,12 +15,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from exoscope.exchange.adminapi_errors import SIGN_IN, error_of, retry_after
+from exoscope.exchange.adminapi_errors import error_of, retry_after
+from exoscope.exchange.errors import SIGN_IN, TokenRefused
 from exoscope.exchange.selecting import plain
 from exoscope.exchange.session import Row
 from exoscope.model import Noun, Secret
 from exoscope.origins import CONNECT_SECONDS, OriginSession, origin_of
-from exoscope.outcome import Deadline, LostSession, ServiceError, SignInFailed, Throttled, Transient
+from exoscope.outcome import Deadline, LostSession, ServiceError, Throttled, Transient
 from exoscope.profile import Profile
 
 log = logging.getLogger("exoscope.exchange")
@@ -70,7 +71,7 @@ class AdminApi:
     def find_home(self, *, deadline: float) -> None:
         """Ask which host serves this tenant, and go there when it is one of the cloud's own.
 
-        Raises SignInFailed when the token is refused, ServiceError (``foreign-origin``) when the service names another host.
+        Raises TokenRefused, ServiceError (``foreign-origin``) when the service names another host.
         """
         end = time.monotonic() + deadline
         for _ in range(HOPS):
@@ -82,7 +83,7 @@ class AdminApi:
         else:
             raise ServiceError("Exchange sends this tenant from host to host", code="unexpected-answer")
         if reply.status == 401:
-            raise SignInFailed("Exchange refused the operator's token", next=SIGN_IN)
+            raise TokenRefused("Exchange refused the operator's token", next=SIGN_IN)
         if reply.status == 429:
             raise Throttled("Exchange is busy", retry_after=retry_after(reply.headers))
         if reply.status >= 500:

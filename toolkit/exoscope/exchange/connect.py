@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from exoscope import powershell
 from exoscope.clock import Clock
+from exoscope.exchange.errors import REFUSED, SIGN_IN, TokenRefused
 from exoscope.exchange.psrp import PsrpPool
 from exoscope.exchange.records import Output
 from exoscope.exchange.repeating import is_read, repeated
@@ -58,8 +59,11 @@ class AccessToken(Protocol):
 class TokenSource(Protocol):
     """Where the operator's token for Exchange comes from (:class:`exoscope.entra.Tokens`)."""
 
-    def exchange(self, *, valid_for: float) -> AccessToken:
-        """A token that is good for ``valid_for`` seconds more, where the service gives such. Raises SignInFailed."""
+    def exchange(self, *, valid_for: float, fresh: bool = False) -> AccessToken:
+        """A token that is good for ``valid_for`` seconds more, where the service gives such; ``fresh``: issued now.
+
+        Raises SignInFailed, Transient.
+        """
         ...
 
 
@@ -179,21 +183,19 @@ class _Session:
         return self._pool
 
     def _opened(self, margin: float) -> Pool:
-        token = self._tokens.exchange(valid_for=margin)
+        try:
+            return self._opened_with(self._tokens.exchange(valid_for=margin), margin)
+        except TokenRefused:
+            # One that was kept may have been ended before its time, or is older than a role that was given since.
+            log.info("Exchange refused the token: a new one is asked for")
+            return self._opened_with(self._tokens.exchange(valid_for=margin, fresh=True), margin)
+
+    def _opened_with(self, token: AccessToken, margin: float) -> Pool:
         self._expect(token.tenant_id, "the operator's token is for")
         pool = self._open_pool()
         try:
             pool.open(deadline=OPEN_DEADLINE)
-            prelude = powershell.prelude()
-            parameters = {
-                "AccessToken": token.secret,
-                "Organization": self._profile.organization,
-                "CommandName": powershell.cmdlet_names(),
-                "ExchangeEnvironmentName": self._profile.cloud_endpoints.exchange_environment,
-            }
-            log.info("connecting to Exchange, prelude %s", prelude.sha256[:12])
-            pool.invoke(prelude.text, parameters, deadline=PRELUDE_DEADLINE)
-            self._prove(pool, token.tenant_id)
+            self._connect(pool, token)
         except BaseException as error:
             pool.close()
             if isinstance(error, LostSession | Deadline):
@@ -203,6 +205,24 @@ class _Session:
         left = (token.expires_at - self._clock.now()).total_seconds()
         self._renew_at = token.expires_at - timedelta(seconds=min(margin, max(0.0, left) / 2))
         return pool
+
+    def _connect(self, pool: Pool, token: AccessToken) -> None:
+        """Connect the pool's runspace and prove its tenant. Raises TokenRefused, and what :func:`connect` raises."""
+        prelude = powershell.prelude()
+        parameters = {
+            "AccessToken": token.secret,
+            "Organization": self._profile.organization,
+            "CommandName": powershell.cmdlet_names(),
+            "ExchangeEnvironmentName": self._profile.cloud_endpoints.exchange_environment,
+        }
+        log.info("connecting to Exchange, prelude %s", prelude.sha256[:12])
+        try:
+            pool.invoke(prelude.text, parameters, deadline=PRELUDE_DEADLINE)
+            self._prove(pool, token.tenant_id)
+        except LostSession as error:
+            if error.code != REFUSED:
+                raise
+            raise TokenRefused(f"Exchange refused the operator's token: {error.message}", next=SIGN_IN) from None
 
     def _expect(self, tenant_id: str | None, what: str) -> None:
         meant = self._profile.tenant

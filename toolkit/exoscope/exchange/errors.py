@@ -15,9 +15,17 @@ from exoscope.outcome import (
     LostSession,
     ObjectNotFound,
     ServiceError,
+    SignInFailed,
     Throttled,
     Transient,
 )
+
+REFUSED = "token-refused"
+SIGN_IN = "Check [operator], and that it has the application permission Exchange.ManageAsApp."
+
+
+class TokenRefused(SignInFailed):
+    """Exchange did not take the operator's token; one that is issued now may do."""
 
 
 class Failure(Noun, frozen=True):
@@ -42,21 +50,33 @@ _BY_NAME: tuple[tuple[str, type[ServiceError]], ...] = (
         AccessDenied,
     ),
     (r"Throttl|OverBudget|MicroDelay|TooManyRequests|ResourceUnhealthy", Throttled),
-    (r"Transient|TimeoutException|ServiceUnavailable|ServerBusy|ADOperationException", Transient),
+    # TaskCanceled: what .NET's HttpClient raises when its own time is over; the module gives Exchange fifteen minutes.
+    (r"Transient|TimeoutException|TaskCanceled|ServiceUnavailable|ServerBusy|ADOperationException", Transient),
+)
+
+# What the module says where Exchange answers 401: its word alone, or the status with it.
+_REFUSED = re.compile(
+    r"token.{0,40}(expired|is no longer valid)|\b401\b.{0,40}unauthorized|^\W*unauthorized\b|(http|status)[^0-9]{0,20}401\b",
+    re.IGNORECASE,
 )
 
 _BY_TEXT: tuple[tuple[str, type[ServiceError]], ...] = (
     (r"ExoscopeNotConnected|You must call the Connect-ExchangeOnline cmdlet", LostSession),
     (r"ManagementObjectNotFound|couldn['’]t be found|could not be found|isn['’]t a member of", ObjectNotFound),
     (r"AlreadyExists|already exists|is already (a member|being used|in use by)", AlreadyExists),
-    (r"maximum number of concurrent requests|too many requests|throttl|micro delay", Throttled),
+    (
+        r"maximum number of concurrent (requests|connections)|too many requests|throttl|micro delay|exceeded .{0,30}budget"
+        r"|(http|status)[^0-9]{0,20}429\b|server (is )?too busy",
+        Throttled,
+    ),
     (
         r"access is denied|access denied|don['’]t have (sufficient )?permission|isn['’]t within (a|your current) .*scope",
         AccessDenied,
     ),
-    (r"(token|session).{0,40}(expired|is no longer valid)|\b401\b.{0,20}unauthorized", LostSession),
+    (r"(token|session).{0,40}(expired|is no longer valid)", LostSession),
     (
-        r"try again later|temporarily unavailable|server side error|(http|status)[^0-9]{0,20}50[234]\b|operation has timed out",
+        r"try again later|temporarily unavailable|server side error|(http|status)[^0-9]{0,20}50[234]\b|operation has timed out"
+        r"|a task was canceled|httpclient\.timeout",
         Transient,
     ),
 )
@@ -95,6 +115,8 @@ def typed(failure: Failure) -> ServiceError:
     if "CommandNotFoundException" in names or "NamedParameterNotFound" in names:
         # Exchange exports the cmdlets and parameters that the caller's roles allow; others are "not recognized", "not found".
         message += " (Exchange offers a session only what its roles allow)"
+    if kind is LostSession and _REFUSED.search(failure.message):
+        return kind(message, code=REFUSED)
     after = _AFTER.search(failure.message) if kind is Throttled else None
     seconds = None
     if after is not None:
@@ -107,6 +129,8 @@ def _kind(failure: Failure) -> type[ServiceError]:
     for pattern, kind in _BY_NAME:
         if re.search(pattern, names, re.IGNORECASE):
             return kind
+    if _REFUSED.search(failure.message):
+        return LostSession
     for pattern, kind in _BY_TEXT:
         if re.search(pattern, failure.message, re.IGNORECASE):
             return kind

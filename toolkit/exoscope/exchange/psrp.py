@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from exoscope.exchange.errors import Failure
 from exoscope.exchange.records import Output, Parameter, category, judge
 from exoscope.model import Secret
-from exoscope.outcome import Deadline, LostSession, ServiceError, SignInFailed, Transient
+from exoscope.outcome import Deadline, LostSession, ServiceError, SignInFailed, Throttled, Transient
 from exoscope.powershell import BATCH
 from exoscope.profile import Transport
 
@@ -28,6 +28,9 @@ Answer = TypeVar("Answer")
 
 OPERATION_TIMEOUT = 20  # seconds the server may hold a Receive; the next one follows
 READ_TIMEOUT = 30  # must exceed the former
+# ERROR_WSMAN_QUOTA_…: MAX_SHELLS, MAX_OPERATIONS, USER, SYSTEM, MAX_SHELLUSERS, and those of an endpoint (_PPQ). Each is told
+# before anything ran. Source: WSManDisp/wsmerror.h.
+QUOTAS = frozenset({2150859173, 2150859174, 2150859175, 2150859176, 2150859179, *range(2150859236, 2150859241)})
 GRACE = 10.0  # seconds a call may take beyond its deadline to stop its pipeline in good order
 
 
@@ -44,8 +47,8 @@ class PsrpPool:
     def open(self, *, deadline: float) -> None:
         """Connect and open the pool.
 
-        Raises SignInFailed (the gateway refused the operator), ServiceError (code ``untrusted-gateway``), Transient,
-        Deadline. Nothing has run then.
+        Raises SignInFailed (the gateway refused the operator), ServiceError (code ``untrusted-gateway``), Throttled (it holds
+        as many shells as it may), Transient, Deadline. Nothing has run then.
         """
         try:
             self._within(deadline, "opening a session on the gateway", self._open)
@@ -216,6 +219,9 @@ class PsrpPool:
                 code="untrusted-gateway",
                 next="Name the CA that signed it as [transport] ca.",
             )
+        if isinstance(error, WSManFaultError) and error.code in QUOTAS:
+            why = " ".join(str(error.reason or "").split()) or f"WSMan fault {error.code}"
+            return Throttled(f"the gateway {self._name} takes no more for now: {why}", next=_ROOM)
         if isinstance(error, WSManFaultError):
             return LostSession(f"the session on the gateway is gone (WSMan fault {error.code})")
         if isinstance(error, WinRMTransportError):
@@ -235,6 +241,7 @@ class PsrpPool:
 
 
 _REACH = "Check [transport] url, and that the gateway's WinRM service runs."
+_ROOM = "Wait until other sessions have ended, or raise the gateway's WinRM quotas (MaxShellsPerUser)."
 
 
 def _argument(value: Parameter) -> Any:

@@ -27,7 +27,7 @@ from exoscope.running.records import (
     WaitingFor,
 )
 from exoscope.running.state import SHARED, RunState, gate_of
-from exoscope.running.steps import AppStops, Patience, Steps, difference
+from exoscope.running.steps import PASSING, AppStops, Patience, Steps, difference
 
 
 class Engine:
@@ -288,7 +288,9 @@ class Engine:
         return f"exoscope undo {self.run_id} --app {app}{keep}   (acts within {duration(seconds)})"
 
     def _pause(self, app: str | None, stage: str, error: ExoscopeError, waiting_for: WaitingFor | None) -> None:
-        why = f"{error.message} {error.next}".rstrip()
+        # What a service's error says to do next is for one command; a run goes on by its own.
+        hint = f"Go on later with: exoscope resume {self.run_id}" if isinstance(error, PASSING) else error.next
+        why = f"{error.message.rstrip('.')}. {hint}".rstrip()
         if isinstance(error, AccessDenied):
             waiting_for = "approval"  # somebody has to give the operator the right first
         self._record(Paused(app=app, stage=stage, code=error.code, why=why, waiting_for=waiting_for))

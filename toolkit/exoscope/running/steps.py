@@ -98,7 +98,8 @@ class Steps:
     def _run(self, step: Step) -> None:
         subject = self.subject(step)
         last: ServiceError = Transient(f"{step.title}: no call was made")
-        for attempt in range(self.patience.attempts):
+        attempt, refusals, until = 0, 0, self.clock.now()
+        while attempt < self.patience.attempts:
             lost = self.state.unsettled.get(step.id)
             # After a call whose answer was lost the object may still read as it did before: give it time from then on.
             since = moment(lost) if lost is not None else None
@@ -133,9 +134,18 @@ class Steps:
             except Throttled as error:
                 self._failed(step, error, sent=False)
                 last = error
+                # Refused before anything was done: waited out as long as a reading that does not get through.
+                pause = self._pause_seconds(refusals, error)
+                until = until if refusals else self.clock.now() + timedelta(seconds=self.patience.landing)
+                if self.clock.now() + timedelta(seconds=pause) > until:
+                    break
+                refusals += 1
+                self.clock.sleep(pause)
+                continue
             except (Transient, LostSession, Deadline) as error:
                 self._failed(step, error, sent=True)
                 last = error
+                attempt += 1
                 continue  # settling brings its own pauses
             except (SignInFailed, WrongTenant, AccessDenied) as error:
                 # Nothing happened, and it can be put right: the run stays open.
@@ -158,6 +168,7 @@ class Steps:
                 self._landed(subject, ids=ids)
                 return
             self._pause(attempt, last)
+            attempt += 1
         if isinstance(last, ObjectNotFound):
             raise AppStops(last.code, f"{step.title}: {last.message}")
         raise last

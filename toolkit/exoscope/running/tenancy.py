@@ -26,6 +26,9 @@ from exoscope.running.survey import compare
 FRESH = 120.0
 """Seconds for which one reading of the tenant serves several apps; an app's own writes end it for that app at once."""
 
+WRITE_SECONDS = exchange.DEADLINE
+"""How long a write over Exchange may take; what became of one that took longer is found out by reading."""
+
 GRAPH_KINDS = frozenset({"consent", "request"})
 
 
@@ -57,7 +60,7 @@ class LiveTenancy:
         if call.request is not None:
             reply = entra.perform(self._connection.graph, call.request)
             return tuple(dict.fromkeys(each for each in (reply.request_id, reply.client_request_id) if each))
-        self._connection.exchange.run(call.script or "")
+        self._connection.exchange.run(call.script or "", deadline=WRITE_SECONDS)
         return ()
 
     def survey(self, plan: Plan, app: AppPlan, left: Sequence[Step], known: Mapping[str, str]) -> Survey:

@@ -84,6 +84,8 @@ class AdminApi:
         length = int(environ.get("CONTENT_LENGTH") or 0)
         # the body is read in any case: the connection is kept for the next request
         data = environ["wsgi.input"].read(length) if 0 < length <= _LIMIT else b""
+        if self.faults.away(self.tenant.clock.now()):
+            raise cut_off(environ)
         status = self.faults.take_status()
         if status is not None:
             answer = Answer(status, {"Retry-After": "1"}, None)

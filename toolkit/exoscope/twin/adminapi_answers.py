@@ -65,7 +65,7 @@ def forbidden(reason: str | None) -> Answer:
 
 
 def failed(error: CmdletError) -> Answer:
-    """An error record of a cmdlet: 400 whose details hold code, type and text; 403 and 429 where those mean the same."""
+    """An error record of a cmdlet: 400 whose details hold code, type and text; 403, 429 and 504 where those mean the same."""
     if error.kind == "System.UnauthorizedAccessException":
         return forbidden(error.message)
     inner = {"message": error.message, "type": error.kind, "internalexception": {"message": error.message}}
@@ -80,6 +80,8 @@ def failed(error: CmdletError) -> Answer:
     headers = {"X-ExceptionType": error.short}
     if error.category == "LimitsExceeded":
         return Answer(429, {**headers, "Retry-After": "1"}, body)
+    if error.category == "OperationTimeout":
+        return Answer(504, headers, None)  # the front door gives up on it: what the cmdlet does is not known there
     return Answer(400, headers, body)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from datetime import datetime
 from typing import Literal
 
 import msgspec
 
 from exoscope.twin.exchange.call import CmdletError
 
-Kind = Literal["fail", "drop", "act-then-drop", "hang", "act-then-hang"]
+Kind = Literal["fail", "act-then-fail", "drop", "act-then-drop", "hang", "act-then-hang"]
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -26,7 +27,7 @@ class Faults:
     ``stale_reads`` seconds: Get- and Test- cmdlets see the tenant as it was that long ago. ``everything_for_unknown``: a Get- with
     an identity that is not there answers with all objects, as its reference page says. ``http_status`` N: the next
     requests to Exchange are answered with these statuses (429, 503, …) before anything is looked at. ``slow``: seconds before
-    each cmdlet.
+    each cmdlet. ``shell_life``: seconds after which the gateway ends a shell, used or not. Times are the tenant's clock's.
     """
 
     def __init__(self) -> None:
@@ -37,10 +38,28 @@ class Faults:
         self.slow = 0.0
         self.everything_for_unknown = False
         self.lose_shells = False
+        self.shell_life: float | None = None
+        self._away_until: datetime | None = None
+        self._full = 0
 
-    def fail(self, cmdlet: str, error: CmdletError, times: int = 1) -> None:
-        """The next ``times`` calls of the cmdlet answer this error and do nothing."""
-        self._plan(cmdlet, Fault("fail", error), times)
+    def fail(self, cmdlet: str, error: CmdletError, times: int = 1, *, act: bool = False) -> None:
+        """The next ``times`` calls of the cmdlet answer this error and do nothing, or (``act``) do their work all the same."""
+        self._plan(cmdlet, Fault("act-then-fail" if act else "fail", error), times)
+
+    def time_out(self, cmdlet: str, times: int = 1, *, act: bool = True) -> None:
+        """The next calls are given up, as the module does after fifteen minutes (over the admin API: HTTP 504): Exchange has
+        done their work by then (``act``), or not.
+        """
+        self.fail(
+            cmdlet,
+            CmdletError(
+                "System.Threading.Tasks.TaskCanceledException",
+                "The request was canceled due to the configured HttpClient.Timeout of 900 seconds elapsing.",
+                category="OperationTimeout",
+            ),
+            times,
+            act=act,
+        )
 
     def throttle(self, cmdlet: str = "*", times: int = 1) -> None:
         """The next calls are told that there are too many."""
@@ -67,13 +86,32 @@ class Faults:
         with self._lock:
             self._statuses.extend([status] * times)
 
+    def restart(self, until: datetime) -> None:
+        """The machine goes down: its shells are gone, and each connection is cut before its first answer until then."""
+        with self._lock:
+            self.lose_shells = True
+            self._away_until = until
+
+    def refuse_shells(self, times: int = 1) -> None:
+        """The gateway has no room for the next ``times`` new shells (MaxShellsPerUser)."""
+        with self._lock:
+            self._full += times
+
     def clear(self) -> None:
         """Forget everything planned."""
         with self._lock:
             self._planned.clear()
             self._statuses.clear()
+            self._away_until, self._full = None, 0
         self.stale_reads = self.slow = 0.0
         self.everything_for_unknown = self.lose_shells = False
+        self.shell_life = None
+
+    @property
+    def planned(self) -> int:
+        """How many planned faults nobody has met yet."""
+        with self._lock:
+            return sum(len(each) for each in self._planned.values()) + len(self._statuses) + self._full
 
     def take(self, cmdlet: str) -> Fault | None:
         """The fault planned for this call, once."""
@@ -88,6 +126,18 @@ class Faults:
         """The HTTP status planned for this request, once."""
         with self._lock:
             return self._statuses.popleft() if self._statuses else None
+
+    def away(self, now: datetime) -> bool:
+        """Whether nothing answers at this time."""
+        with self._lock:
+            return self._away_until is not None and now < self._away_until
+
+    def take_full(self) -> bool:
+        """Whether there is no room for this new shell, once."""
+        with self._lock:
+            full = self._full > 0
+            self._full -= full
+            return full
 
     def take_lost_shells(self) -> bool:
         """Whether all shells are to be forgotten now, once."""

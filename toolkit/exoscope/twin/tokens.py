@@ -55,6 +55,8 @@ class Tokens:
         self._public = self._key.public_key()
         numbers = self._public.public_numbers()
         self._jwk = {"kty": "RSA", "use": "sig", "n": _number(numbers.n), "e": _number(numbers.e)}
+        self._issued = 0
+        self._ended: dict[str, int] = {}  # by resource: the number of the last token that was ended before its time
         self.key_id = base64.urlsafe_b64encode(hashlib.sha256(json.dumps(self._jwk).encode()).digest())[:27].decode()
 
     def issue(
@@ -70,6 +72,7 @@ class Tokens:
         """A token for ``resource`` (a resource's app id). Without roles it has no ``roles`` claim, as Entra's has none."""
         now = self.clock.now()
         lifetime = self.operator_lifetime if operator else self.lifetime
+        self._issued += 1
         claims: dict[str, Any] = {
             "aud": AUDIENCES.get(resource, resource),
             "iss": self.issuer,
@@ -82,6 +85,7 @@ class Tokens:
             "tid": self.tenant_id,
             "ver": "1.0",
             "idtyp": "user" if user else "app",
+            "twin_number": self._issued,
         }
         if roles and not user:
             claims["roles"] = sorted(roles)
@@ -107,7 +111,7 @@ class Tokens:
         if claims["aud"] != AUDIENCES.get(resource, resource):
             raise TokenRefused("Access token validation failure. Invalid audience.")
         expires = datetime.fromtimestamp(claims["exp"], UTC)
-        if self.clock.now() >= expires:
+        if self.clock.now() >= expires or claims["twin_number"] <= self._ended.get(resource, 0):
             raise TokenRefused("Lifetime validation failed, the token is expired.")
         user = claims.get("upn")
         roles = claims["scp"].split() if user else claims.get("roles", [])
@@ -121,6 +125,10 @@ class Tokens:
             issued_at=datetime.fromtimestamp(claims["iat"], UTC),
             expires_at=expires,
         )
+
+    def end_all(self, resource: str) -> None:
+        """From now on ``resource`` refuses every token issued so far, as it does when an administrator ends them early."""
+        self._ended[resource] = self._issued
 
     def jwks(self) -> dict[str, Any]:
         """The public key, as Entra publishes its own."""

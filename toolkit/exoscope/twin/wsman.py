@@ -14,6 +14,7 @@ import re
 import threading
 import uuid
 from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
 from typing import Any
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
@@ -44,6 +45,7 @@ _MUTUAL = "http://schemas.dmtf.org/wbem/wsman/1/wsman/secprofile/https/mutual"
 # Fault codes of MS-WSMV: a client knows a quiet Receive and a lost shell by exactly these numbers.
 TIMED_OUT = 2150858793
 NO_SHELL = 2150858843
+NO_ROOM = 2150859173
 _INTERNAL = 2150859193
 _LIMIT = 64 * 1024 * 1024
 _log = logging.getLogger("exoscope.twin.wsman")
@@ -111,6 +113,7 @@ class Wsman:
         self._certificates = tuple(certificates)
         self._lock = threading.Lock()
         self._pools: dict[str, ShellPool] = {}
+        self._born: dict[str, datetime] = {}
 
     def __repr__(self) -> str:
         return f"<Wsman shells={len(self._pools)}>"
@@ -132,6 +135,9 @@ class Wsman:
         # the body is read in any case: the connection is kept for the next request
         length = int(environ.get("CONTENT_LENGTH") or 0)
         data = environ["wsgi.input"].read(length) if 0 < length <= _LIMIT else b""
+        if self.faults.away(self.tenant.clock.now()):
+            self._forget_all()
+            raise cut_off(environ)
         if status is not None:
             start(f"{status} Planned", [("Content-Length", "0"), ("Retry-After", "1")])
             return [b""]
@@ -195,11 +201,18 @@ class Wsman:
         found = request.body.find("rsp:Shell/pwsh:creationXml", _NS)
         if found is None or not found.text:
             raise _Fault(_INTERNAL, "a shell without creationXml")
+        if self.faults.take_full():
+            raise _Fault(
+                NO_ROOM,
+                "The WS-Management service cannot process the request. This user is allowed a maximum number of 30 concurrent "
+                "shells, which has been exceeded. Close existing shells or raise the quota for this user.",
+            )
         shell_id = str(uuid.uuid4()).upper()
         pool = self._new_pool(lambda: self._forget(shell_id, dropped=True))
         pool.feed(base64.b64decode(found.text))
         with self._lock:
             self._pools[shell_id] = pool
+            self._born[shell_id] = self.tenant.clock.now()
         return (
             f"<x:ResourceCreated><a:ReferenceParameters><w:ResourceURI>{_NS['pwsh']}/Microsoft.PowerShell</w:ResourceURI>"
             f'<w:SelectorSet><w:Selector Name="ShellId">{shell_id}</w:Selector></w:SelectorSet></a:ReferenceParameters>'
@@ -278,8 +291,13 @@ class Wsman:
     # --- shells ----------------------------------------------------------------------------------------------
 
     def _pool(self, request: _Request) -> ShellPool:
+        life = self.faults.shell_life
         with self._lock:
             pool = self._pools.get(request.shell_id)
+            born = self._born.get(request.shell_id)
+        if life is not None and born is not None and self.tenant.clock.now() - born >= timedelta(seconds=life):
+            self._forget(request.shell_id, dropped=True)
+            pool = None
         if pool is None:
             raise _Fault(
                 NO_SHELL,
@@ -291,12 +309,14 @@ class Wsman:
     def _forget(self, shell_id: str, *, dropped: bool) -> None:
         with self._lock:
             pool = self._pools.pop(shell_id, None)
+            self._born.pop(shell_id, None)
         if pool is not None:
             pool.close(dropped=dropped)
 
     def _forget_all(self) -> None:
         with self._lock:
             pools, self._pools = list(self._pools.values()), {}
+            self._born.clear()
         for pool in pools:
             pool.close(dropped=True)
 

@@ -60,6 +60,7 @@ class Session:
         self._read_only = read_only or (lambda app_id: False)
         self.connection: Connection | None = None
         self.prepared = False  # the prelude has run: its function is defined
+        self._token_holds: Callable[[], bool] = lambda: True
 
     def connect(self, parameters: Mapping[str, Any]) -> None:
         """What the connecting prelude does. Raises CmdletError: its failures end the pipeline."""
@@ -74,7 +75,8 @@ class Session:
         self.prepared = True
         self.connection = None
         self._faulty("Connect-ExchangeOnline", threading.Event(), lambda: None)
-        holder = self._validate(given["accesstoken"])
+        token = given["accesstoken"]
+        holder = self._validate(token)
         if holder is None or MANAGE_AS_APP not in holder.roles:
             # the role claim is what the service looks at; without it the answer is the same as for a bad token
             raise CmdletError("System.Exception", "UnAuthorized", category="AuthenticationError")
@@ -86,6 +88,7 @@ class Session:
                 f"The organization '{organization}' isn't the organization of the access token.",
                 category="AuthenticationError",
             )
+        self._token_holds = lambda: self._validate(token) is not None
         self.connection = Connection(
             id=str(uuid.uuid4()),
             organization=organization,
@@ -155,7 +158,8 @@ class Session:
                 category="ObjectNotFound",
                 target=operation.cmdlet,
             )
-        if name not in MODULE and self.tenant.clock.now() >= connection.expires_at:
+        ended = self.tenant.clock.now() >= connection.expires_at or not self._token_holds()
+        if name not in MODULE and ended:
             raise CmdletError(
                 "System.Exception", "UnAuthorized: the access token has expired.", category="AuthenticationError"
             )
@@ -194,10 +198,10 @@ class Session:
         fault = self.faults.take(name)
         if fault is None:
             return _translated(act)
-        if fault.kind == "fail" and fault.error is not None:
-            raise fault.error
         if fault.kind.startswith("act"):
             _translated(act)
+        if fault.error is not None:
+            raise fault.error
         if fault.kind.endswith("drop"):
             raise Dropped
         stopped.wait()

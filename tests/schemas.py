@@ -93,9 +93,9 @@ class ScriptLeftOut(msgspec.Struct):
 
 
 class ScriptAnswer(msgspec.Struct):
-    """The plan's hash, the files in the order in which they run, and those that cannot be written yet."""
+    """The plan's hash (null: no plan), the files in the order in which they run, and those that cannot be written yet."""
 
-    plan: str
+    plan: str | None
     files: list[ScriptFile]
     left_out: list[ScriptLeftOut]
 

@@ -18,8 +18,8 @@ from exoscope.intent import loads_intent
 from exoscope.planning import dump_plan, load_plan, plan_scope
 from planning_tenants import tenant
 from schemas import schemas
-from scripting_plans import sample_plan
-from twin_fixtures import SAMPLE
+from scripting_plans import INTENT, sample_plan
+from twin_fixtures import OMNISCOPE_GROUP, SAMPLE
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -123,3 +123,47 @@ def test_the_way_back_names_what_opens(run: Run, tmp_path: Path) -> None:
     snapshot.save(other, tmp_path / "other.json")
     said = run("script", "plan.json", "-o", "other", "--undo", "--snapshot", "other.json", code=4)
     assert "not the snapshot" in said.stderr and not (tmp_path / "other").exists()
+
+
+def test_files_that_read(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "scope.yaml").write_text(INTENT, encoding="utf-8")
+    answer = json.loads(run("script", "--read", "--for", "scope.yaml", "-o", "read", "--json").stdout)
+    valid("script", answer)
+    assert answer["plan"] is None
+    names = [each["file"] for each in answer["files"]]
+    assert names == ["01-read-exchange.ps1", "02-read-graph.ps1"]
+    exchange, graph = (
+        json.loads(each) for each in run("guard", *(f"read/{n}" for n in names), "--json").stdout.splitlines()
+    )
+    for each in (exchange, graph):
+        valid("guard", each)
+    assert all(op["cmdlet"].startswith(("Get-", "Select-")) for line in exchange["pipelines"] for op in line)
+    assert graph["pipelines"] == [] and {each["method"] for each in graph["requests"]} == {"GET"}
+    assert OMNISCOPE_GROUP in (tmp_path / "read" / names[0]).read_text(encoding="utf-8-sig")
+
+
+def test_files_that_read_are_for_the_profiles_tenant_and_cloud(run: Run, tmp_path: Path) -> None:
+    guid = "7A4F6B1E-2C3D-4E5F-8A9B-0C1D2E3F4A5B"
+    (tmp_path / "exoscope.toml").write_text(f'tenant = "{guid}"\ncloud = "gcc-high"\n', encoding="utf-8")
+    run("script", "--read", "-o", "read")
+    for name in ("01-read-exchange.ps1", "02-read-graph.ps1"):
+        text = (tmp_path / "read" / name).read_text(encoding="utf-8-sig")
+        assert f"'tenant' = '{guid.lower()}'" in text and "'https://graph.microsoft.us/v1.0'" in text
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("script", "-o", "x"),
+        ("script", "plan.json", "--read", "-o", "x"),
+        ("script", "--read", "--undo", "-o", "x"),
+        ("script", "plan.json", "--for", "scope.yaml", "-o", "x"),
+        ("snapshot", "a.jsonl", "-o", "x"),
+        ("snapshot", "--from-script", "plan.json", "-o", "x"),
+        ("snapshot", "--from-script", "plan.json", "--yes", "-o", "x"),
+        ("snapshot", "--from-script", "missing.jsonl", "-o", "x"),
+    ],
+)
+def test_what_does_not_go_together_is_usage(run: Run, tmp_path: Path, words: tuple[str, ...]) -> None:
+    run(*words, code=2)
+    assert not (tmp_path / "x").exists()

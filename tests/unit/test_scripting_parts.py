@@ -98,7 +98,7 @@ def test_graph_is_the_clouds_or_on_this_machine(plan: Plan) -> None:
 )
 def test_the_data_block_says_what_it_was_given(name: str, scripts: dict[str, ScriptData]) -> None:
     data = renamed(scripts[GRANT], name)
-    assert read_data(write_data(data), 0) == data
+    assert read_data(write_data(data), 0, ScriptData) == data
     found = explain(bytes_of(data))
     assert found is not None and found.data == data
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from exoscope.cli import frame
+from exoscope.cli import frame, script_reading
 from exoscope.cli.planning import Waits, say_where, write_file
 from exoscope.cli.printing import line, plain
-from exoscope.outcome import BadInput, Exit
+from exoscope.outcome import Exit
 
 if TYPE_CHECKING:
     from exoscope.model import PlanFile
@@ -20,7 +20,7 @@ UNDO = "undo-"
 
 
 @frame.command("script", short_help="Write a plan as PowerShell files for change control.")
-@click.argument("plan", type=click.Path(path_type=Path), metavar="PLAN_JSON")
+@click.argument("plan", type=click.Path(path_type=Path), metavar="PLAN_JSON", required=False)
 @click.option(
     "-o",
     "--output",
@@ -37,14 +37,26 @@ UNDO = "undo-"
     help="With --undo: the snapshot that the plan was made from; else the one that exoscope plan wrote beside it.",
 )
 @click.option("--stage", metavar="STAGE", help="Only this stage's files.")
+@click.option(
+    "--read", "reading", is_flag=True, help="Files that read the tenant, for exoscope snapshot --from-script; no plan."
+)
+@click.option(
+    "--for",
+    "intent_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="With --read: read what this scope.yaml needs, too.",
+)
 @frame.profile_option
 @frame.json_option
 def command(
-    plan: Path,
+    plan: Path | None,
     output: Path,
     undo: bool,
     snapshot: Path | None,
     stage: str | None,
+    reading: bool,
+    intent_file: Path | None,
     profile: Path | None,
     as_json: bool,
 ) -> None:
@@ -54,7 +66,19 @@ def command(
     run. They run on Windows PowerShell 5.1 and PowerShell 7, in a session that you connect, and hold no secret. A file is not
     written while a value that only an earlier step gives stands in it as a hole: exit 3, and what is missing. --undo names
     every mailbox that becomes reachable again.
+
+    --read writes files that read the whole tenant and change nothing; exoscope snapshot --from-script makes a snapshot of
+    their results. They need no plan, and no profile where the tenant is in the worldwide cloud.
     """
+    if reading:
+        if plan is not None or undo or stage is not None or snapshot is not None:
+            raise click.UsageError("--read is about the tenant: no plan, no --undo, --snapshot or --stage goes with it")
+        script_reading.write_reading(output, intent_file, profile, as_json=as_json)
+        return
+    if intent_file is not None:
+        raise click.UsageError("--for is about --read")
+    if plan is None:
+        raise click.UsageError("Missing argument 'PLAN_JSON'.")
     from exoscope.planning import load_plan
     from exoscope.scripting import LeftOut, Part, bytes_of, only_known_by_running, parts_of
 
@@ -80,7 +104,7 @@ def command(
         )
     files = [(part.data, bytes_of(part.data)) for part in parts]
     if files:
-        _make(output)
+        script_reading.make(output)
     for data, content in files:
         write_file(output / data.script, content)
     if as_json:
@@ -122,13 +146,6 @@ def _graph(profile: Path | None) -> str | None:
     if find_profile(profile, os.environ) is None:
         return None
     return load_profile(profile, os.environ).endpoints.graph
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadInput(f"{folder} cannot be made: {error.strerror}", next="Name a folder of yours.") from None
 
 
 def _print(file: PlanFile, names: list[str], output: Path) -> None:

@@ -12,6 +12,7 @@ from msgspec import UNSET, UnsetType
 
 from exoscope.catalog import EXCHANGE, GRAPH
 from exoscope.entra.graph import Call, GraphClient, Reply
+from exoscope.entra.paths import path
 from exoscope.entra.resources import Resource, Resources
 from exoscope.model import AdministrativeUnit, App, Consent, Credential, Noun, Requested, Unread
 from exoscope.outcome import ServiceError, SignInFailed
@@ -20,11 +21,6 @@ log = logging.getLogger("exoscope.entra")
 
 MICROSOFT = "f8cdef31-a31e-4b4a-93e4-5f571e91255a"
 """The tenant that owns Microsoft's own applications. Source: Microsoft's "verify first-party applications" page."""
-
-_PRINCIPAL = (
-    "id,appId,displayName,servicePrincipalType,accountEnabled,appOwnerOrganizationId,passwordCredentials,keyCredentials"
-)
-_APPLICATION = "id,appId,requiredResourceAccess,passwordCredentials,keyCredentials"
 
 _WHY_UNREAD = {
     "token_lifetime_minutes": "Graph did not give this operator every token-lifetime policy that may act on it: the service "
@@ -44,7 +40,7 @@ class OrganizationRow(Noun, frozen=True):
 
 def read_organization(graph: GraphClient) -> OrganizationRow:
     """The one organisation. Raises the ServiceError family."""
-    rows = list(graph.pages("/organization?$select=id,verifiedDomains"))
+    rows = list(graph.pages(path("organization")))
     if len(rows) != 1:
         raise ServiceError(f"Graph answered {len(rows)} organisations", code="unexpected-answer")
     domains = rows[0].get("verifiedDomains") or []
@@ -74,11 +70,9 @@ def read_apps(
     Raises the ServiceError family where principals, grants or registrations cannot be listed: the list is then unread.
     """
     progress("apps: service principals")
-    principals = list(graph.pages(f"/servicePrincipals?$select={_PRINCIPAL}&$top=999"))
+    principals = list(graph.pages(path("principals")))
     progress(f"apps: registrations and grants of {len(principals)}")
-    registered = {
-        str(row["appId"]).casefold(): row for row in graph.pages(f"/applications?$select={_APPLICATION}&$top=999")
-    }
+    registered = {str(row["appId"]).casefold(): row for row in graph.pages(path("applications"))}
     held_on = [found for each in (GRAPH, EXCHANGE) if (found := resources.find(each)) is not None]
     consents = _consents(graph, held_on)
     wanted = {name.casefold() for name in named}
@@ -106,7 +100,7 @@ def _consents(graph: GraphClient, resources: Sequence[Resource]) -> dict[str, li
     """Who holds which permission of these resources, by the holder's object id in lower case."""
     found: dict[str, list[Consent]] = {}
     for resource in resources:
-        for row in graph.pages(f"/servicePrincipals/{resource.object_id}/appRoleAssignedTo?$top=999"):
+        for row in graph.pages(path("assigned", resource.object_id)):
             if str(row.get("principalType") or "ServicePrincipal") != "ServicePrincipal":
                 continue  # people and groups: an app role given to them is not application access
             role = str(row["appRoleId"])
@@ -195,20 +189,19 @@ def _lifetimes(
     that the token is for, or be the organisation's default. Which of several wins has been documented in more than one
     way (configurable-token-lifetimes), so the longest counts, and what one of them says is unknown where another is.
     """
-    paths = [f"/servicePrincipals/{row['id']}" for row in principals]
     own = {str(row["id"]): registrations.get(str(row["appId"]).casefold()) for row in principals}
-    paths += [f"/applications/{each}" for each in own.values() if each is not None]
-    paths += [f"/servicePrincipals/{each}" for each in resources]
+    paths = [path("principal_lifetimes", each) for each in [*own, *resources]]
+    paths += [path("registration_lifetimes", each) for each in own.values() if each is not None]
     paths = list(dict.fromkeys(paths))
-    replies = graph.batch([Call("GET", f"{path}/tokenLifetimePolicies") for path in paths])
-    found = {path: _lifetime(reply) for path, reply in zip(paths, replies, strict=True)}
-    everywhere = _longest([_default_lifetime(graph), *(found[f"/servicePrincipals/{each}"] for each in resources)])
+    replies = graph.batch([Call("GET", each) for each in paths])
+    found = {each: _lifetime(reply) for each, reply in zip(paths, replies, strict=True)}
+    everywhere = _longest([_default_lifetime(graph), *(found[path("principal_lifetimes", each)] for each in resources)])
     return {
         object_id: _longest(
             [
                 everywhere,
-                found[f"/servicePrincipals/{object_id}"],
-                None if registration is None else found[f"/applications/{registration}"],
+                found[path("principal_lifetimes", object_id)],
+                None if registration is None else found[path("registration_lifetimes", registration)],
             ]
         )
         for object_id, registration in own.items()
@@ -218,7 +211,7 @@ def _lifetimes(
 def _default_lifetime(graph: GraphClient) -> int | UnsetType | None:
     """What the organisation's default policy gives every app."""
     try:
-        rows = list(graph.pages("/policies/tokenLifetimePolicies"))
+        rows = list(graph.pages(path("lifetimes")))
     except SignInFailed:
         raise
     except ServiceError as error:
@@ -287,15 +280,13 @@ class Units(Noun, frozen=True):
 
 def read_units(graph: GraphClient) -> Units:
     """Every administrative unit with its members' directory object ids. Raises the ServiceError family where the list fails."""
-    rows = list(graph.pages("/directory/administrativeUnits?$select=id,displayName"))
+    rows = list(graph.pages(path("units")))
     units: list[AdministrativeUnit] = []
     unread: list[Unread] = []
     for row in rows:
         unit = str(row["id"])
         try:
-            members = tuple(
-                str(member["id"]) for member in graph.pages(f"/directory/administrativeUnits/{unit}/members?$select=id")
-            )
+            members = tuple(str(member["id"]) for member in graph.pages(path("unit_members", unit)))
         except ServiceError as error:
             # A unit stands with all of its members or not at all: the file has no "members not read" for units.
             unread.append(Unread(f"administrative_units[id={unit}].members", error.message))
@@ -306,4 +297,4 @@ def read_units(graph: GraphClient) -> Units:
 
 def read_group_members(graph: GraphClient, group_id: str) -> tuple[str, ...]:
     """Directory object ids of a group's direct members: for groups that Exchange does not know the members of."""
-    return tuple(str(row["id"]) for row in graph.pages(f"/groups/{group_id}/members?$select=id&$top=999"))
+    return tuple(str(row["id"]) for row in graph.pages(path("group_members", group_id)))

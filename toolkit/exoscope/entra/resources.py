@@ -6,6 +6,7 @@ from typing import Any
 
 from exoscope import catalog
 from exoscope.entra.graph import GraphClient
+from exoscope.entra.paths import path
 from exoscope.model import Noun
 from exoscope.outcome import ObjectNotFound
 
@@ -36,7 +37,7 @@ class Resources:
         key = app_id.casefold()
         if key not in self._held:
             try:
-                row = self._graph.get(f"/servicePrincipals(appId='{key}')?$select=id,appId,appRoles")
+                row = self._graph.get(path("resource", key))
             except ObjectNotFound:
                 self._held[key] = None
             else:

@@ -26,7 +26,7 @@ from exoscope.exchange.recipients import (
 )
 from exoscope.model import Group, Unread
 from exoscope.outcome import AccessDenied, ServiceError
-from exoscope.reading.connection import Connection
+from exoscope.reading.source import Source
 from exoscope.reading.wanted import MANAGED_PREFIX
 
 
@@ -35,7 +35,7 @@ class GroupReader:
 
     def __init__(
         self,
-        connection: Connection,
+        connection: Source,
         listed: RecipientList | None,
         attempt: Callable[[str, Callable[[], Any]], Any],
         unread: list[Unread],

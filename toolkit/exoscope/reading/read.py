@@ -26,8 +26,8 @@ from exoscope.model import (
     Unread,
 )
 from exoscope.outcome import GuardRefused, LostSession, ServiceError, SignInFailed, WrongTenant
-from exoscope.reading.connection import Connection
 from exoscope.reading.groups import GroupReader
+from exoscope.reading.source import Source
 from exoscope.reading.wanted import Wanted, asked_by
 
 Read = TypeVar("Read")
@@ -38,7 +38,7 @@ _FATAL = (SignInFailed, WrongTenant, GuardRefused, LostSession)
 
 
 def read_snapshot(
-    connection: Connection, *, wanted: Wanted | None = None, progress: Callable[[str], None] | None = None
+    connection: Source, *, wanted: Wanted | None = None, progress: Callable[[str], None] | None = None
 ) -> Snapshot:
     """Read everything that reach rests on. ``wanted``: what an intent asks for beside that.
 
@@ -51,7 +51,7 @@ def read_snapshot(
 
 
 class _Reader:
-    def __init__(self, connection: Connection, wanted: Wanted, progress: Callable[[str], None]) -> None:
+    def __init__(self, connection: Source, wanted: Wanted, progress: Callable[[str], None]) -> None:
         self.connection, self.wanted, self.progress = connection, wanted, progress
         self.unread: list[Unread] = []
 

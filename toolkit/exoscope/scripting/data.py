@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -70,7 +70,10 @@ class ScriptData(Noun, frozen=True):
     steps: tuple[ScriptStep, ...]
 
 
-def write_data(data: ScriptData) -> str:
+Block = TypeVar("Block", bound=Noun)
+
+
+def write_data(data: Noun) -> str:
     """The literal of a data block. Raises LiteralError for a text that PowerShell cannot hold unchanged."""
     return _write(msgspec.to_builtins(data), 0)
 
@@ -89,8 +92,8 @@ def _write(value: Any, depth: int) -> str:
     return str(literal(value))
 
 
-def read_data(text: str, at: int) -> ScriptData:
-    """The data block whose literal begins at this offset.
+def read_data(text: str, at: int, kind: type[Block]) -> Block:
+    """The data block of this kind whose literal begins at this offset.
 
     It is read for what it says, not for how it is spelled: whoever rests on it writes it again and compares the bytes.
     Raises GuardRefused for what is no such literal, or no data block.
@@ -98,7 +101,7 @@ def read_data(text: str, at: int) -> ScriptData:
     reader = _Reader(text, at)
     value = reader.value(0)
     try:
-        return msgspec.convert(value, ScriptData)
+        return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         raise refused(f"the data block is not of this version of exoscope: {error}", text, at) from None
 

@@ -16,7 +16,7 @@ _OPERATIONS = "\n\n# ---- The operations: every command that can run, reading an
 
 def head_of(part: str) -> str:
     """Everything before the data block's literal."""
-    return _frame(f"{part}_head") + _DATA
+    return frame(f"change/{part}_head") + _DATA
 
 
 def bytes_of(data: ScriptData) -> bytes:
@@ -28,7 +28,7 @@ def text_of(data: ScriptData) -> str:
     """The whole script, line ends LF. Raises GuardRefused, LiteralError or TemplateError; then there is no script."""
     operations = _operations(data) if data.part == "exchange" else ""
     calls = ("graph_calls",) if data.part == "graph" else ()
-    body = "".join(_frame(name) for name in ("common", "lines", *calls, data.part, "main"))
+    body = "".join(frame(f"change/{name}") for name in ("common", "lines", *calls, data.part, "main"))
     return head_of(data.part) + write_data(data) + (_OPERATIONS if operations else "\n") + operations + body
 
 
@@ -53,28 +53,30 @@ def _operations(data: ScriptData) -> str:
 
 
 def _connection() -> str:
-    return _rendered("session/connection", {})
+    return rendered("session/connection", {})
 
 
 def _reads(step: ScriptStep) -> list[tuple[str, str]]:
-    return [(name, _rendered(template, values)) for name, template, values in reads_of(step)]
+    return [(name, rendered(template, values)) for name, template, values in reads_of(step)]
 
 
 def _write(step: ScriptStep) -> str:
     if step.template is None:
         raise GuardRefused(f"{step.id} names no operation")
-    return _rendered(step.template, step.values)
+    return rendered(step.template, step.values)
 
 
-def _rendered(template: str, values: dict[str, object]) -> str:
+def rendered(template: str, values: dict[str, object]) -> str:
+    """An operation as it stands in a script. Raises GuardRefused, LiteralError or TemplateError."""
     # Read back by the guard, so it is whole statements: nothing in it can leave the block it stands in. It ends its last
     # line, so a comment cannot reach what follows.
     text = render_guarded(template, values).text
     return text if text.endswith("\n") else text + "\n"
 
 
-def _frame(name: str) -> str:
-    path = template_dir() / "change" / f"{name}.ps1"
+def frame(name: str) -> str:
+    """One fixed piece of a script (``change/main``). Raises TemplateError when it is not ASCII where it must be."""
+    path = template_dir() / f"{name}.ps1"
     # Line ends are made one kind, so that a script is the same whatever a checkout did to the frame.
     text = path.read_text(encoding="utf-8").replace("\r\n", "\n")
     if not text.replace(MARK, "").isascii() or text.count(MARK) != name.endswith("_head"):

@@ -39,12 +39,15 @@ def graph_root(tenant: Tenant, origin: str | None = None) -> str:
 
     Raises BadInput for any other origin: a script would carry a token there.
     """
-    own = cloud(tenant.cloud).graph
+    return root_in(tenant.cloud, origin)
+
+
+def root_in(cloud_name: str, origin: str | None = None) -> str:
+    """:func:`graph_root` by the name of the cloud."""
+    own = cloud(cloud_name).graph
     if origin is not None and origin != own:
         if not _is_loopback(origin):
-            raise BadInput(
-                f"{origin} is not Graph's origin in the cloud {tenant.cloud}; a script talks to nothing else"
-            )
+            raise BadInput(f"{origin} is not Graph's origin in the cloud {cloud_name}; a script talks to nothing else")
         return origin + VERSION
     return own + VERSION
 

@@ -40,5 +40,5 @@ def load_result(data: bytes, name: str) -> ScriptResult:
     """A result from its bytes (PowerShell may begin it with a byte order mark). Raises BadInput for anything else."""
     try:
         return msgspec.json.decode(data.removeprefix(b"\xef\xbb\xbf"), type=ScriptResult)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadInput(f"{name} is no result of a script of exoscope: {error}") from None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from exoscope.running.answer import AppAnswer, RunAnswer, RunLine, exit_of
+from exoscope.running.advancing import Approval, advance
+from exoscope.running.answer import AdvanceAnswer, AppAnswer, RunAnswer, RunLine, exit_of
 from exoscope.running.apply import apply, resume
 from exoscope.running.desk import Desk, Opened
 from exoscope.running.ports import Event, Evidence, Survey, Tenancy
@@ -12,7 +13,9 @@ from exoscope.running.taking import take_result
 from exoscope.running.undo import undo
 
 __all__ = [
+    "AdvanceAnswer",
     "AppAnswer",
+    "Approval",
     "Desk",
     "Event",
     "Evidence",
@@ -22,6 +25,7 @@ __all__ = [
     "Store",
     "Survey",
     "Tenancy",
+    "advance",
     "apply",
     "exit_of",
     "resume",

@@ -37,6 +37,21 @@ class RunAnswer(Noun, frozen=True):
     apps: tuple[AppAnswer, ...]
 
 
+class AdvanceAnswer(Noun, frozen=True):
+    """A run's answer, or (``run`` null) that of no run: ``plan`` (a file) and ``hash`` are of the plan that waits for approval."""
+
+    run: str | None
+    outcome: Outcome
+    done: int
+    steps: int
+    ready_at: str | None
+    waiting_for: WaitingFor | None
+    why: str
+    apps: tuple[AppAnswer, ...]
+    plan: str | None = None
+    hash: str | None = None
+
+
 class RunLine(Noun, frozen=True):
     """One line of the list of runs. ``outcome`` is null where the run's files cannot be read; ``why`` says so."""
 
@@ -62,7 +77,7 @@ def overall_outcome(apps: tuple[AppAnswer, ...]) -> Outcome:
     return "waiting" if "waiting" in held else "done"
 
 
-def exit_of(answer: RunAnswer) -> Exit:
+def exit_of(answer: RunAnswer | AdvanceAnswer) -> Exit:
     """5 if an app stopped part-way, 1 if one is refused while others go on (4 if all are), 6 where what was seen could not be told,
     3 while one waits, else 0; DESIGN's order decides among several.
     """

@@ -26,6 +26,7 @@ from exoscope.twin.view import dn_value, fold
 
 _TASKS = "Microsoft.Exchange.Management.RecipientTasks."
 _RESTRICTIONS = ("Closed", "Open", "ApprovalRequired")
+_HOSTED = "OU=Microsoft Exchange Hosted Organizations,DC=TWIN,DC=prod,DC=outlook,DC=com"
 
 
 def _row(call: Call, group: Group) -> Row:
@@ -109,7 +110,7 @@ def new(call: Call) -> Iterable[Row]:
         sid=stable_sid(guid),
         display_name=call.optional_text("DisplayName") or name,
         primary_smtp_address=address,
-        distinguished_name=f"CN={dn_value(name)},OU={domain},OU=Microsoft Exchange Hosted Organizations,DC=TWIN,DC=prod,DC=outlook,DC=com",
+        distinguished_name=f"CN={dn_value(name)},OU={domain},{_HOSTED}",
         recipient_type_details="MailUniversalSecurityGroup" if security else "MailUniversalDistributionGroup",
         members=tuple(dict.fromkeys(call.recipient_or_group(each).guid for each in call.texts("Members"))),
         owners=tuple(call.recipient_or_group(each).guid for each in call.texts("ManagedBy")),

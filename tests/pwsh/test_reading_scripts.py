@@ -214,7 +214,9 @@ def test_a_damaged_file_reads_nothing(served: Twin, tmp_path: Path) -> None:
 
 @pytest.mark.long
 def test_a_filter_on_a_property_that_recipients_are_not_known_to_show(tmp_path: Path) -> None:
-    with exoscope.twin.serve(fewer(winding(load_sample(), odd=True), 24), propagation=0.2, token_lifetime=600.0) as twin:
+    with exoscope.twin.serve(
+        fewer(winding(load_sample(), odd=True), 24), propagation=0.2, token_lifetime=600.0
+    ) as twin:
         for done in run_both(twin, tmp_path):
             assert done.returncode == 0, done.stdout + done.stderr
         assert "PhoneticDisplayName" in (taken(tmp_path).attributes_read or ())

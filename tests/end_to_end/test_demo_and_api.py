@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -83,3 +84,30 @@ def test_what_is_refused_raises_with_its_refusals(tmp_path: Path) -> None:
         exoscope.plan(load_sample(), intent)
     assert [each.code for each in refused.value.refusals] == ["group-missing"]
     assert refused.value.exit == exoscope.Exit.REFUSED
+
+
+@pytest.mark.parametrize(
+    ("words", "environ", "told"),
+    [
+        (("--pwsh",), {"PATH": "", "EXOSCOPE_PWSH": ""}, "there is no PowerShell"),
+        (("--pwsh",), {"EXOSCOPE_PWSH": "/nowhere/pwsh"}, "EXOSCOPE_PWSH names /nowhere/pwsh"),
+        (("--pwsh", "/nowhere/pwsh"), {}, "/nowhere/pwsh is no program"),
+        (("--pwsh", sys.executable), {}, "cannot stand behind the gateway"),
+    ],
+    ids=["none", "named", "path", "other"],
+)
+def test_the_demo_without_the_powershell_it_was_told_of(
+    words: tuple[str, ...], environ: dict[str, str], told: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "exoscope", "demo", *words, "--json"],
+        env={**os.environ, **environ},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    error = json.loads(done.stdout)["error"]
+    assert (done.returncode, error["code"]) == (2, "no-pwsh"), done.stderr
+    assert told in error["message"]
+    assert error["next"]

@@ -34,7 +34,8 @@ def fake(tmp_path: Path, shared_twin: Twin) -> Iterator[FakePwsh]:
 
 def test_one_that_loads_it_says_which_and_ends(fake: FakePwsh) -> None:
     found = try_module(str(fake.path))
-    assert (found.program, found.engine, found.module) == (str(fake.path), "7.6.0", "3.9.2")
+    assert (found.engine, found.module, found.where) == ("7.6.0", "3.9.2", "ExchangeOnlineManagement")
+    assert found.program == str(fake.path)
     assert fake.arguments == ["-NoLogo -NoProfile -s"]
     assert gone(fake.pids[0])
 

@@ -22,12 +22,15 @@ UNDOCUMENTED = "Microsoft does not document it, and may change it without notice
 
 
 class Tried(Noun, frozen=True):
-    """A PowerShell of this machine, tried. ``engine`` and ``module``: versions, where it loaded the module; else ``why`` not."""
+    """A PowerShell of this machine, tried. ``engine`` and ``module``: versions, where it loaded the module, from the folder
+    ``where``; else ``why`` not.
+    """
 
     program: str
     engine: str | None = None
     module: str | None = None
     why: str = ""
+    where: str = ""
 
 
 class Choice(Noun, frozen=True):

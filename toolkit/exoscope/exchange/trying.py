@@ -36,15 +36,15 @@ def look(
     return tuple(found)
 
 
-def try_module(program: str, *, seconds: float = SECONDS) -> Tried:
-    """Start one PowerShell as a session does, load the module in it, and end it."""
+def try_module(program: str, environ: Mapping[str, str] | None = None, *, seconds: float = SECONDS) -> Tried:
+    """Start one PowerShell as a session does, load the module in it, and end it. ``environ``: its own, else this process's."""
     from exoscope.exchange.local import PwshPool  # psrpcore is slow to load
 
     end = time.monotonic() + seconds
-    pool = PwshPool(program)
+    pool = PwshPool(program, environ)
     try:
         pool.open(deadline=seconds)
-        versions = pool.invoke(
+        told = pool.invoke(
             powershell.prelude(powershell.MODULE).text, deadline=max(0.0, end - time.monotonic())
         ).objects
     except Deadline:
@@ -55,6 +55,22 @@ def try_module(program: str, *, seconds: float = SECONDS) -> Tried:
         return Tried(program, why=words if len(words) <= _WORDS else f"{words[:_WORDS]}…")
     finally:
         pool.close()
-    if len(versions) != 2 or not all(isinstance(each, str) and each for each in versions):
-        return Tried(program, why="it answered something else than two versions")
-    return Tried(program, engine=versions[0], module=versions[1])
+    if len(told) != 3 or not all(isinstance(each, str) and each for each in told):
+        return Tried(program, why="it answered something else than its version, the module's, and the module's folder")
+    return Tried(program, engine=told[0], module=told[1], where=told[2])
+
+
+def module_folders(program: str, *, seconds: float = SECONDS) -> str:
+    """PSModulePath as one PowerShell makes it for itself: what it was given, and its own folders before that.
+
+    Raises BadInput, ServiceError (it serves no session, or does not answer).
+    """
+    from exoscope.exchange.local import PwshPool
+
+    pool = PwshPool(program)
+    try:
+        pool.open(deadline=seconds)
+        found = pool.invoke(powershell.prelude(powershell.FOLDERS).text, deadline=seconds).objects
+    finally:
+        pool.close()
+    return "".join(each for each in found if isinstance(each, str))

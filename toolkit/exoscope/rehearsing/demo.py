@@ -17,6 +17,7 @@ from exoscope.proving import Options
 from exoscope.reach import Reach
 from exoscope.reading import Connection, read_snapshot, wanted_for
 from exoscope.rehearsing.sandbox import sample_tenant
+from exoscope.rehearsing.shells import loads_ours
 from exoscope.reporting import evidence_of, to_html, to_json
 from exoscope.running import Desk, Event, RunAnswer, Store, apply, undo
 from exoscope.running.ports import Progress
@@ -36,13 +37,16 @@ PERMISSION = "Mail.Read"
 PATIENCE = 120.0
 """Seconds the demo waits at gates at most; the twin's own waits are a few."""
 
+OPERATOR_LIFETIME = 900.0
+
 Tell = Callable[[str], None]
 
 
 class DemoAnswer(Noun, frozen=True):
     """``before`` and ``after``: mailboxes the connector reaches; ``steps`` that were done; ``evidence`` is the page's path.
 
-    ``undone``: after the undo it reaches what it reached before.
+    ``undone``: after the undo it reaches what it reached before. ``powershell``: the version of the one behind the gateway; None:
+    the twin's own shell.
     """
 
     verdict: Verdict
@@ -52,29 +56,42 @@ class DemoAnswer(Noun, frozen=True):
     evidence: str
     undone: bool
     run: str
+    powershell: str | None = None
 
 
-def demo(clock: Clock, tell: Tell) -> DemoAnswer:
-    """Run it all, on loopback. Evidence stays in a temporary folder of its own. Raises ExoscopeError where a part fails."""
+def demo(clock: Clock, tell: Tell, *, pwsh: str | None = None) -> DemoAnswer:
+    """Run it all, on loopback. Evidence stays in a temporary folder of its own. Raises ExoscopeError where a part fails.
+
+    ``pwsh``: a PowerShell to stand behind the gateway, in the place of the twin's own shell.
+    """
     from exoscope.twin.server import serve
 
     folder = system.private_temporary_dir("exoscope-demo-")
-    with serve(sample_tenant()) as twin:  # its own folder, with its secrets, goes when it ends
+    # Its own folder, with its secrets, goes when it ends. The operator's tokens outlive a slow machine's PowerShell.
+    with serve(sample_tenant(), operator_lifetime=OPERATOR_LIFETIME, pwsh=pwsh) as twin:
+        engine = loads_ours(twin.shells) if twin.shells is not None else None
         profile = load_profile(Path(twin.ready["profile"]), {})
         store = Store(twin.folder.state)
         desk = desk_for(profile, store, clock=clock, progress=_progress(tell))
         tell(f"The twin of {twin.ready['authority'].rsplit('/', 1)[-1]} serves PSRP, OAuth and Graph on this machine.")
-        with Connection(profile, clock) as connection:
-            intent = loads_intent(INTENT, "the demo's intent")
-            snapshot = read_snapshot(connection, wanted=wanted_for(intent), progress=lambda text: None)
+        if engine is not None:
+            tell(f"Behind its gateway each shell is a process of {pwsh}, PowerShell {engine}.")
+        intent = loads_intent(INTENT, "the demo's intent")
+        with Connection(
+            profile, clock
+        ) as connection:  # one for all that is read: a real PowerShell takes its time to start
+
+            def read() -> Snapshot:
+                return read_snapshot(connection, wanted=wanted_for(intent), progress=lambda text: None)
+
+            snapshot = read()
             before = _reach(snapshot)
             everyone = len(Reach(snapshot).mailboxes)
             tell(f"{APP} can read {before} of {everyone} mailboxes. It should read those of one group.")
             file = _plan(snapshot, tell)
-        tell("Applying it over PSRP, through every gate:")
-        run = apply(file, desk, wait=PATIENCE)
-        _must(run, "apply")
-        with Connection(profile, clock) as connection:
+            tell("Applying it over PSRP, through every gate:")
+            run = apply(file, desk, wait=PATIENCE)
+            _must(run, "apply")
             done = verify(
                 file,
                 connection,
@@ -88,17 +105,16 @@ def demo(clock: Clock, tell: Tell) -> DemoAnswer:
                 say=lambda text: None,
                 progress=lambda text: None,
             )
-        after = len(done.claims[0].claims[0].expected)
-        evidence = evidence_of(done)
-        page = folder / "evidence.html"
-        system.write_private(page, to_html(evidence).encode("utf-8"))
-        system.write_private(folder / "evidence.json", to_json(evidence))
-        tell(f"Verdict: {done.proof.verdict}. It reads {after} of {everyone} mailboxes. Evidence: {page}")
-        tell("Undoing it, in the safe order:")
-        undone = _undo(desk, run)
-        with Connection(profile, clock) as connection:
-            again = _reach(read_snapshot(connection, wanted=wanted_for(intent), progress=lambda text: None))
-        tell(f"Undone: {APP} can read {again} mailboxes again, as before.")
+            after = len(done.claims[0].claims[0].expected)
+            evidence = evidence_of(done)
+            page = folder / "evidence.html"
+            system.write_private(page, to_html(evidence).encode("utf-8"))
+            system.write_private(folder / "evidence.json", to_json(evidence))
+            tell(f"Verdict: {done.proof.verdict}. It reads {after} of {everyone} mailboxes. Evidence: {page}")
+            tell("Undoing it, in the safe order:")
+            undone = _undo(desk, run)
+            again = _reach(read())
+            tell(f"Undone: {APP} can read {again} mailboxes again, as before.")
     return DemoAnswer(
         verdict=done.proof.verdict,
         before=before,
@@ -107,6 +123,7 @@ def demo(clock: Clock, tell: Tell) -> DemoAnswer:
         evidence=str(page),
         undone=undone and again == before,
         run=run.run,
+        powershell=engine,
     )
 
 

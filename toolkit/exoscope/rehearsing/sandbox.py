@@ -17,6 +17,7 @@ from exoscope.outcome import BadInput
 from exoscope.powershell.child import find_program
 from exoscope.profile import Profile
 from exoscope.profile.load import is_loopback
+from exoscope.rehearsing.shells import loads_ours
 
 
 def sample_tenant() -> Snapshot:
@@ -62,6 +63,8 @@ def run(
             behaviour=told,
         ) as twin,
     ):
+        if twin.shells is not None:
+            loads_ours(twin.shells)
         ready(twin.ready)
         # in steps: on Windows a wait without an end does not see Ctrl-C
         while not stopped.wait(0.5):

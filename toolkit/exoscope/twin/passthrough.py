@@ -9,7 +9,7 @@ import os
 import struct
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from exoscope.powershell.child import POOL, Child, ChildEnded, Element, command_of
@@ -19,6 +19,7 @@ _log = logging.getLogger("exoscope.twin.passthrough")
 
 _HEADER = struct.Struct(">QQBI")  # [MS-PSRP] 2.2.4: object id, fragment id, flags (1 first, 2 last), length of the blob
 _PIPELINE_STATE = 0x00041006  # [MS-PSRP] 2.2.1: the message that a pipeline's output ends with
+_FOLDERS = "PSModulePath"
 _RUNNING = b'N="PipelineState">2<'  # a state that ends nothing; PowerShell itself does not send it
 
 
@@ -42,14 +43,32 @@ class Ends:
         return ended
 
 
+class Shells:
+    """How the gateway's children are started. ``others``: the module folders that come behind the sandbox's, as PSModulePath has
+    them. A folder of PowerShell's own that is not among them PowerShell puts before all of them.
+    """
+
+    def __init__(self, program: str, modules: Path) -> None:
+        self.program, self.modules = program, modules
+        self.others = os.environ.get(_FOLDERS, "")
+
+    def environ(self) -> dict[str, str]:
+        """A child's environment."""
+        # Windows ignores the case of names and spells them in capitals; the variable must not be there twice
+        others = {name: value for name, value in os.environ.items() if name.upper() != _FOLDERS.upper()}
+        return {**others, _FOLDERS: os.pathsep.join(filter(None, [str(self.modules), self.others]))}
+
+    def open(self, lost: Callable[[], None]) -> ChildPool:
+        """Start one. Raises BadInput (code ``no-pwsh``)."""
+        return ChildPool(self.program, self.environ(), lost)
+
+
 class ChildPool:
     """One child, one pool. ``lost`` is called when the child is gone by itself. Safe to use from many threads."""
 
-    def __init__(self, program: str, modules: Path, lost: Callable[[], None]) -> None:
-        """Start it; ``modules`` comes first in its PSModulePath. Raises BadInput (code ``no-pwsh``)."""
-        beside = os.environ.get("PSModulePath")  # noqa: SIM112 - PowerShell spells it so, and only Windows ignores case
-        path = os.pathsep.join([str(modules), *([beside] if beside else [])])
-        self._child = Child(command_of(program), {**os.environ, "PSModulePath": path})
+    def __init__(self, program: str, environ: Mapping[str, str], lost: Callable[[], None]) -> None:
+        """Start it. Raises BadInput (code ``no-pwsh``)."""
+        self._child = Child(command_of(program), environ)
         self._lost = lost
         self._lock = threading.Lock()
         self._outboxes: dict[uuid.UUID | None, Outbox] = {None: Outbox()}

@@ -39,7 +39,7 @@ from psrpcore.types import (
 )
 
 from exoscope.outcome import GuardRefused
-from exoscope.powershell import BATCH, BATCH_SIZE, MODULE, Pipeline, known_prelude, read
+from exoscope.powershell import BATCH, BATCH_SIZE, CONNECT, MODULE, Pipeline, known_prelude, read
 from exoscope.twin.exchange.call import CmdletError, Row
 from exoscope.twin.exchange.session import Dropped, Session, Stopped
 
@@ -231,11 +231,10 @@ class Pool:
         known = known_prelude(_text(commands[0].command_text)) if len(commands) == 1 and scripts else None
         if known is not None:
             try:
-                if known == MODULE:
-                    for text in self._session.module():
-                        self._object(running, {"": text})
-                else:
+                if known == CONNECT:
                     self._session.connect({name: _plain(value) for name, value in parameters.items()})
+                for text in self._session.module() if known == MODULE else ():
+                    self._object(running, {"": text})
             except CmdletError as error:
                 return _Ended(error, "Connect-ExchangeOnline")
             return None

@@ -25,7 +25,7 @@ from exoscope.twin.folder import Folder, folder, toml
 from exoscope.twin.graph.faults import GraphFaults
 from exoscope.twin.graph.service import VERSION, Graph
 from exoscope.twin.module import Place, write_module
-from exoscope.twin.passthrough import ChildPool
+from exoscope.twin.passthrough import Shells
 from exoscope.twin.tenant import TwinTenant
 from exoscope.twin.tokens import Principal, TokenRefused, Tokens
 from exoscope.twin.web import App, WebServer
@@ -54,7 +54,10 @@ class Ready(msgspec.Struct, frozen=True):
 
 
 class Twin:
-    """A running twin. ``faults`` are Exchange's, ``graph_faults`` Graph's, ``sign_in_faults`` Entra's."""
+    """A running twin. ``faults`` are Exchange's, ``graph_faults`` Graph's, ``sign_in_faults`` Entra's.
+
+    ``shells``: how the gateway's PowerShells are started; None where the twin's own shell answers.
+    """
 
     def __init__(
         self,
@@ -65,6 +68,7 @@ class Twin:
         wsman: Wsman,
         admin_api: AdminApi,
         gateway_password: str,
+        shells: Shells | None,
     ) -> None:
         self.directory = place.path
         self.folder = place
@@ -74,6 +78,7 @@ class Twin:
         self.wsman = wsman
         self.admin_api = admin_api
         self.gateway_password = gateway_password
+        self.shells = shells
         self.ready: dict[str, Any] = {}
 
     @property
@@ -144,16 +149,17 @@ def serve(
             entra = Entra(tenant, tokens, _operator(snapshot))
             password = secrets.token_urlsafe(24)
             faults = Faults()
+            shells = Shells(pwsh, place.modules) if pwsh is not None else None
             wsman = Wsman(
                 tenant,
                 lambda token: _exchange_operator(tokens, token),
                 credentials={GATEWAY_USER: password},
                 certificates=(place.gateway_certificate,),
                 faults=faults,
-                open_pool=(lambda lost: ChildPool(pwsh, place.modules, lost)) if pwsh is not None else None,
+                open_pool=shells.open if shells is not None else None,
             )
             admin_api = AdminApi(tenant, tokens, faults=faults)
-            twin = Twin(place, tenant, entra, Graph(tenant, tokens, rate=throttle), wsman, admin_api, password)
+            twin = Twin(place, tenant, entra, Graph(tenant, tokens, rate=throttle), wsman, admin_api, password, shells)
             servers = _servers(place, port, _exchange(wsman, admin_api), twin.graph, entra)
             try:
                 _settle(twin, servers, token_lifetime=token_lifetime)

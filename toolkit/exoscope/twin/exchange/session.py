@@ -14,7 +14,7 @@ from exoscope.twin.errors import NotModelled, Unread
 from exoscope.twin.exchange import CMDLETS, Call, Cmdlet, CmdletError, Connection, check_modelled
 from exoscope.twin.exchange.call import OMITTED, Row, denied, not_modelled
 from exoscope.twin.faults import Faults
-from exoscope.twin.module import VERSION
+from exoscope.twin.module import NAME, VERSION
 from exoscope.twin.tenant import TwinTenant
 from exoscope.twin.view import View, fold
 
@@ -99,10 +99,13 @@ class Session:
             reads_only=self._read_only(holder.app_id),
         )
 
-    def module(self) -> tuple[str, str]:
-        """What the prelude that tries the module answers: the versions of PowerShell and of the module. Raises CmdletError."""
+    def module(self) -> tuple[str, str, str]:
+        """What the prelude that tries the module answers: versions of PowerShell and of the module, and the latter's folder.
+
+        Raises CmdletError.
+        """
         self._faulty("Import-Module", threading.Event(), lambda: None)
-        return POWERSHELL, VERSION
+        return POWERSHELL, VERSION, NAME
 
     def run(self, pipeline: Pipeline, stopped: threading.Event, warn: Callable[[str], None]) -> Iterator[Row]:
         """The rows of one pipeline. Raises CmdletError, Dropped or Stopped, perhaps after rows."""

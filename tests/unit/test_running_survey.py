@@ -12,7 +12,7 @@ from msgspec.structs import replace
 import exoscope
 from exoscope import snapshot as snapshots
 from exoscope.intent import loads_intent
-from exoscope.model import App, Consent, Group, GroupScope, Plan, RoleAssignment, Snapshot
+from exoscope.model import App, Consent, Group, GroupScope, OrganizationScope, Plan, RoleAssignment, Snapshot
 from exoscope.planning import effect
 from exoscope.planning.planner import plan_scope
 from exoscope.running.survey import compare
@@ -108,6 +108,27 @@ def test_a_wider_consent_since_the_plan_is_not_covered() -> None:
     moved = with_app(sample(), lambda old: replace(old, consents=(*old.consents, wider)))
     survey = compare(plan.apps[0], plan.steps, {}, moved)
     assert ["would then reach" in each and "more" in each for each in survey.moved] == [True]
+
+
+APPLICATIONS = Consent("since", GRAPH, "1bfefb4e-e0b5-418b-a88f-73c46d2cc8e9", "Application.ReadWrite.All")
+
+
+def test_what_lets_the_app_widen_itself_since_the_plan_is_not_covered() -> None:
+    plan = planned(BY_GROUP)
+    moved = with_app(sample(), lambda old: replace(old, consents=(*old.consents, APPLICATIONS)))
+    survey = compare(plan.apps[0], plan.steps, {}, moved)
+    assert survey.moved == ("the app would not be scoped (self-widening): it can give itself more",)
+
+
+def test_what_else_reaches_content_since_the_plan_is_not_covered() -> None:
+    plan = planned(BY_GROUP)
+    assert isinstance(sample().role_assignments, tuple)
+    object_id = plan.apps[0].object_id
+    pointed = effect.apply_steps(sample(), [step for step in plan.steps if step.target.kind == "pointer"])
+    ews = RoleAssignment("since", "Application EWS.AccessAsApp", object_id, True, OrganizationScope())
+    moved = replace(pointed, role_assignments=(*(pointed.role_assignments or ()), ews))  # type: ignore[misc]  # they are read
+    survey = compare(plan.apps[0], plan.steps, {}, moved)
+    assert ["(ews)" in each for each in survey.moved] == [True]
 
 
 def test_a_group_that_cannot_be_read_any_more_is_not_covered() -> None:

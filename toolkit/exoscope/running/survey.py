@@ -13,8 +13,9 @@ from exoscope.model import Addresses, AppPlan, PlanEntry, Snapshot, Step
 from exoscope.outcome import ExoscopeError
 from exoscope.planning import effect, states
 from exoscope.planning.elsewhere import moved_elsewhere
+from exoscope.planning.scoped import CODES
 from exoscope.planning.world import World
-from exoscope.proving import scope_now
+from exoscope.proving import of_plan, scope_now
 from exoscope.reach import Mailboxes, Reach
 from exoscope.running.ports import Survey
 
@@ -60,6 +61,8 @@ def compare(app: AppPlan, left: Sequence[Step], known: Mapping[str, str], snapsh
             moved.append(f"{permission} would then not reach {_list(lost, addresses)}")
         if doubted:
             moved.append(f"{permission}: whether it would then reach {_list(doubted, addresses)} cannot be told")
+    if not moved:
+        moved += _unscoped(app, after)
     return Survey(tuple(notes), tuple(moved))
 
 
@@ -80,6 +83,15 @@ def _beside(app: AppPlan, left: Sequence[Step], now: Reach, after: Reach) -> Ite
                 gained = gained - later.reach(after.find_app(app.app_id), wider).inside
         if gained:
             yield f"{permission}, which the plan does not name, would then reach {_some(gained.addresses())}"
+
+
+def _unscoped(app: AppPlan, after: Reach) -> Iterator[str]:
+    """What keeps the app from being called scoped although the plan says nothing of it. An undo calls nothing scoped."""
+    if not app.entries:
+        return
+    for code in of_plan(app, after).not_scoped_because:
+        if code not in app.not_scoped_because:
+            yield f"the app would not be scoped ({code}): {CODES.get(code, 'what it rests on was not read')}"
 
 
 def _folded(these: Sequence[str]) -> frozenset[str]:

@@ -96,6 +96,23 @@ def test_a_list_means_the_same_in_plan_and_intent_where_a_deny_policy_keeps_some
     assert set(one.expected) == {"ada@contoso.com"}, f"{denied} stays denied whatever the list says"
 
 
+def test_a_deny_policy_made_since_the_plan_is_not_passed_over(tenant: Snapshot) -> None:
+    text = intent(
+        "group: crm-users@contoso.com", app=CRM, permissions="Mail.Send", mechanism="access-policy",
+        more="    also-holds: [Mail.ReadWrite, Calendars.ReadWrite, Contacts.Read]\n",
+    )  # fmt: skip
+    plan = plan_scope(tenant, loads_intent(text, "scope.yaml"))
+    (before,) = of_plan(plan.apps[0], Reach(tenant)).claims
+    assert isinstance(tenant.access_policies, tuple)
+    restrict = next(each for each in tenant.access_policies if each.access_right == "RestrictAccess")
+    deny = replace(restrict, access_right="DenyAccess", identity=restrict.identity + " denied")
+    later = Reach(replace(tenant, access_policies=(*tenant.access_policies, deny)))
+    after = of_plan(plan.apps[0], later)
+    assert set(after.claims[0].expected) == set(before.expected) != set()
+    assert after.moved == ()
+    assert not set(later.sets(CRM, "Mail.Send")[0]) & set(before.expected), "all of it is denied now"
+
+
 def test_what_is_held_beside_keeps_an_app_from_being_scoped(tenant: Snapshot) -> None:
     assert claim(tenant, intent(f"group: {OMNISCOPE_GROUP}")).not_scoped_because == ("leftover-consent",)
     backup = claim(tenant, intent(f"group: {OMNISCOPE_GROUP}", app="Contoso Backup Connector"))

@@ -205,7 +205,13 @@ def _inside(entry: _Entry, app: App, reach: Reach) -> _Inside:
     if entry.scope.kind == "mailboxes" and entry.planned is not None:
         # The plan's list is without those that a Deny policy kept out then; a mailbox that is gone is reached by nobody.
         return found[0], found[1], None
-    return _but_denied(reach, app, found) if entry.mechanism == "access-policy" else found
+    if entry.mechanism != "access-policy":
+        return found
+    sure, doubtful, problem = _but_denied(reach, app, found)
+    if entry.planned is not None:
+        # Whom the plan expected to be reached a Deny policy may not take away unsaid: only whom it named by then is left out.
+        sure = sure | (found[0] & _listed(entry.planned.addresses, reach)[0])
+    return sure, doubtful - sure, problem
 
 
 def _scope_now(

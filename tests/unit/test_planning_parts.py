@@ -419,3 +419,13 @@ def test_scopes_that_change_places_are_tried_one_by_one_however_many_others_move
         steps.append(make_step(f"step-{number}", "grant", target, before, there, app))
     plan = replace(a_plan()[1], stages=(Stage("grant", "Grant", ()),), steps=tuple(steps))
     assert "Mail.Read could lose" in broken(snapshot, plan)
+
+
+def test_two_addresses_of_one_mailbox_are_one_member_of_the_managed_group() -> None:
+    snapshot = tenant({**BASE, "mailboxes": {"ada": {"aliases": ["countess"]}, "bob": {}}, "groups": {}})
+    listed = ["ada@contoso.com", "countess@contoso.com", "bob@contoso.com"]
+    entry = {"app": "omni", "permissions": ["Mail.Read"], "mechanism": "rbac", "scope": {"mailboxes": listed}}
+    plan = plan_scope(snapshot, loads_intent(yaml.safe_dump({"version": 1, "apps": [entry]})))
+    (made,) = [each for each in plan.steps if each.target.kind == "group" and each.before is None]
+    assert made.values["members"] == [guid("ada"), guid("bob")]
+    assert made.title.endswith("with 2 members")

@@ -95,19 +95,22 @@ def _scope(
         note = "The intent is the whole organisation: the app reaches every mailbox, so a proof finds none outside."
         return wanted(world.all, notes=(note,))
     if scope.kind == "mailboxes":
-        recipients = tuple(_mailbox(world, address, entry) for address in scope.mailboxes)
-        return wanted(world.of_guids(each.guid for each in recipients), managed=recipients)
+        # Two addresses of one mailbox are one member.
+        found = {
+            each.guid.casefold(): each for address in scope.mailboxes for each in [_mailbox(world, address, entry)]
+        }
+        return wanted(world.of_guids(found), managed=tuple(found.values()))
     if scope.kind == "filter":
         expected, canonical, notes = _by_filter(world, entry, value)
         return wanted(expected, filter=canonical, notes=notes)
     if scope.kind == "administrative-unit":
         unit = _unit(world.snapshot, value)
-        found = world.members(unit)
-        if found.unknown:
+        members = world.members(unit)
+        if members.unknown:
             raise Denied(
                 "membership-unread", f"the members of the unit {unit.display_name} cannot all be told. {_READ_AGAIN}"
             )
-        return wanted(found.inside, unit=unit.id)
+        return wanted(members.inside, unit=unit.id)
     group = find_group(world.snapshot, value)
     if entry.mechanism == "access-policy":
         return wanted(policy_members(world, group), group=group)

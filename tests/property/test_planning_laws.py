@@ -16,7 +16,9 @@ from exoscope.planning import DoneStep, dump_plan, effect, load_plan, plan_scope
 from exoscope.planning.answer import addresses_of
 from exoscope.planning.states import key_of
 from exoscope.powershell import fill
+from exoscope.proving import of_plan
 from exoscope.reach import Reach
+from exoscope.running.survey import compare
 from planning_tenants import tenant
 from strategies.intents import intents, tenants
 
@@ -168,3 +170,22 @@ def test_a_plan_file_reads_back_as_the_same_plan(given: dict[str, Any], text: st
     data = dump_plan(plan)
     assert load_plan(data).plan == plan
     assert dump_plan(load_plan(data).plan) == data
+
+
+@FAST
+@given(tenants(), intents())
+def test_a_tenant_that_did_not_move_stops_no_app_at_any_stage(given_tenant: dict[str, Any], text: str) -> None:
+    snapshot, plan = planned(given_tenant, text)
+    stages = [stage.id for stage in plan.stages]
+    for number in range(len(stages) + 1):
+        done = tuple(step for step in plan.steps if step.stage in stages[:number])
+        left = plan.steps[len(done) :]
+        known: dict[str, str] = {}
+        now = snapshot
+        for step in done:
+            now, known = effect.apply_step(now, step, known)
+        for app in plan.apps:
+            survey = compare(app, [step for step in left if step.app_id in (None, app.app_id)], known, now)
+            assert (survey.notes, survey.moved) == ((), ())
+            if not left:
+                assert of_plan(app, Reach(now)).not_scoped_because == app.not_scoped_because

@@ -29,6 +29,9 @@ from exoscope.planning.operations import step as make_step
 from exoscope.planning.states import agrees, differences, key_of, shown
 from exoscope.planning.tokens import token_minutes, token_wait, token_wait_now
 from exoscope.planning.world import World
+from exoscope.proving import of_intent, of_plan
+from exoscope.reach import Reach
+from exoscope.running.survey import compare
 from planning_tenants import dn, guid, tenant
 
 SALES = dn("sales")
@@ -429,3 +432,16 @@ def test_two_addresses_of_one_mailbox_are_one_member_of_the_managed_group() -> N
     (made,) = [each for each in plan.steps if each.target.kind == "group" and each.before is None]
     assert made.values["members"] == [guid("ada"), guid("bob")]
     assert made.title.endswith("with 2 members")
+
+
+@pytest.mark.parametrize("consents", [["Mail.Read"], ["Mail.ReadWrite"], ["Mail.Read", "Mail.ReadWrite"]])
+def test_a_consent_that_an_intent_keeps_is_the_same_reason_when_it_is_asked_about_again(consents: list[str]) -> None:
+    snapshot = tenant({**BASE, "apps": {"omni": {"consents": consents}}})
+    entry = {"app": "omni", "permissions": ["Mail.Read"], "mechanism": "rbac", "scope": {"group": "sales"}}
+    intent = loads_intent(yaml.safe_dump({"version": 1, "apps": [{**entry, "on-leftover-consent": "keep"}]}))
+    plan = plan_scope(snapshot, intent)
+    after = Reach(effect.apply_steps(snapshot, plan.steps))
+    assert plan.apps[0].not_scoped_because == ("leftover-consent",)
+    assert of_plan(plan.apps[0], after).not_scoped_because == ("leftover-consent",)
+    assert of_intent(intent, after)[0].not_scoped_because == ("leftover-consent",)
+    assert compare(plan.apps[0], plan.steps, {}, snapshot).moved == ()

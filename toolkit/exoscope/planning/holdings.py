@@ -93,6 +93,24 @@ def sort_consents(app: App, wanted: Sequence[Wanted]) -> Holdings:
     return Holdings(tuple(leftover), tuple(kept), tuple(also), tuple(legacy), tuple(tenant_wide))
 
 
+def kept_consents(app: App, wanted: Sequence[Wanted]) -> frozenset[str]:
+    """The ids of :class:`Holdings`' ``kept``, of an app that was planned before: what stays although it lets intended calls
+    through, because an entry says so."""
+    keeping = [each for each in by_mechanism(wanted, "rbac") if each.entry.on_leftover_consent == "keep"]
+    named = {fold(canonical(name)) for each in wanted for name in each.entry.also_holds}
+    restricted = {
+        (fold(p.resource), fold(p.app_role_id)) for each in by_mechanism(wanted, "access-policy") for p in each.mailbox
+    }
+    return frozenset(
+        consent.id
+        for consent in app.consents
+        if fold(canonical(consent.permission)) not in named
+        and (fold(consent.resource), fold(consent.app_role_id)) not in restricted
+        and (known := held_as(consent.resource, consent.app_role_id, consent.permission)) is not None
+        and lets_through(known, keeping)
+    )
+
+
 def _unknown_name(consent: Consent) -> str:
     by = by_id(consent.resource, consent.app_role_id)
     return consent.permission if by is None else f"{consent.permission} (by its app role id {by.name})"

@@ -30,6 +30,7 @@ from exoscope.model import (
 )
 from exoscope.outcome import BadInput, Unreadable
 from exoscope.planning.drafts import Denied, Wanted
+from exoscope.planning.holdings import kept_consents
 from exoscope.planning.resolve import find_group
 from exoscope.planning.scoped import not_scoped_because
 from exoscope.planning.states import find_group as group_of_id
@@ -85,6 +86,7 @@ class _Entry(Noun, frozen=True):
     prove: Prove
     also_holds: tuple[str, ...]
     planned: Addresses | None
+    keeps: bool
     problem: str | None = None
 
 
@@ -119,6 +121,7 @@ def _planned(entry: PlanEntry, app: AppPlan) -> _Entry:
         entry.prove,
         app.also_holds,
         entry.expected,
+        entry.keeps_consent,
     )
 
 
@@ -147,7 +150,10 @@ def _intended(entry: IntentEntry, reach: Reach) -> _Entry:
             group = found.guid
             if scope.kind == "group" and entry.mechanism == "rbac":
                 rule = str(opath.member_of(found.distinguished_name))
-    return _Entry(entry.permissions, entry.mechanism, scope, rule, group, entry.prove, entry.also_holds, None, problem)
+    keeps = entry.on_leftover_consent == "keep"
+    return _Entry(
+        entry.permissions, entry.mechanism, scope, rule, group, entry.prove, entry.also_holds, None, keeps, problem
+    )
 
 
 def _claim(reach: Reach, app: App, entries: Sequence[_Entry], wait: WaitKind) -> AppClaim:
@@ -155,7 +161,14 @@ def _claim(reach: Reach, app: App, entries: Sequence[_Entry], wait: WaitKind) ->
     known = [[_permission(name, reach) for name in entry.permissions] for entry in entries]
     wanted = [
         Wanted(
-            IntentEntry(app.app_id, entry.permissions, entry.mechanism, entry.scope, also_holds=entry.also_holds),
+            IntentEntry(
+                app.app_id,
+                entry.permissions,
+                entry.mechanism,
+                entry.scope,
+                also_holds=entry.also_holds,
+                on_leftover_consent="keep" if entry.keeps else "remove",
+            ),
             place,
             tuple(each for each in named if each.about != "directory"),
             tuple(each for each in named if each.about == "directory"),
@@ -164,7 +177,7 @@ def _claim(reach: Reach, app: App, entries: Sequence[_Entry], wait: WaitKind) ->
         for place, (entry, named, (expected, _, _)) in enumerate(zip(entries, known, inside, strict=True))
     ]
     try:
-        codes = not_scoped_because(World.over(reach), app, wanted, frozenset())
+        codes = not_scoped_because(World.over(reach), app, wanted, kept_consents(app, wanted))
     except Unreadable:
         codes = (UNREAD,)
     names = list(dict.fromkeys(p.name for each in wanted for p in each.mailbox))

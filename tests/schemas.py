@@ -77,11 +77,16 @@ class GuardRequest(msgspec.Struct):
 
 
 class ScriptFile(msgspec.Struct):
-    """One file that was written: its name, its stage, and what it talks to (``exchange`` or ``graph``)."""
+    """One file that was written: its name, its stage, and what it talks to (``exchange`` or ``graph``).
+
+    ``stands``: the plan's run knows all its steps as done. ``fills``: what stands in it where the plan has holes.
+    """
 
     file: str
     stage: str
     part: str
+    stands: bool | msgspec.UnsetType = msgspec.UNSET
+    fills: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
 
 
 class ScriptLeftOut(msgspec.Struct):
@@ -93,11 +98,17 @@ class ScriptLeftOut(msgspec.Struct):
 
 
 class ScriptAnswer(msgspec.Struct):
-    """The plan's hash (null: no plan), the files in the order in which they run, and those that cannot be written yet."""
+    """The plan's hash (null: no plan), the files in the order in which they run, and those that cannot be written yet.
+
+    ``run``: the plan's run, whose values stand in the files (null: none). With ``--undo`` the plan is that of the way back, and
+    ``undo_plan`` the file that holds it (null: none was written).
+    """
 
     plan: str | None
     files: list[ScriptFile]
     left_out: list[ScriptLeftOut]
+    run: str | msgspec.UnsetType | None = msgspec.UNSET
+    undo_plan: str | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class GuardAnswer(msgspec.Struct):

@@ -73,9 +73,15 @@ function Get-ExoscopePlace($Step, $Seen) {
             if ($other['id'] -ceq $id) { $answers += Test-ExoscopeState $other $Seen $other['after'] }
         }
     }
-    if ($answers -contains 'yes') { return 'after' }
+    if ($answers -contains 'yes') {
+        if (Test-ExoscopeYields $Step $Seen) { return 'after' }
+        return 'unclear'
+    }
     $before = Test-ExoscopeState $Step $Seen $Step['before']
-    if ($before -eq 'yes') { return 'before' }
+    if ($before -eq 'yes') {
+        if (Test-ExoscopeOwn $Step $Seen) { return 'before' }
+        return 'other'
+    }
     if ($before -eq 'unclear' -or $answers -contains 'unclear') { return 'unclear' }
     return 'other'
 }

@@ -45,11 +45,12 @@ function Test-ExoscopeTenant {
     }
 }
 
-function Read-ExoscopeObject($Step) {
+function Read-ExoscopeObject($Step) { Read-ExoscopeRows $ExoscopeOperations[$Step['id']]['read'] }
+
+function Read-ExoscopeRows($Reads) {
     $seen = @{}
-    $reads = $ExoscopeOperations[$Step['id']]['read']
-    foreach ($name in @($reads.Keys)) {
-        try { $seen[$name] = @(Invoke-ExoscopeOperation $reads[$name]) }
+    foreach ($name in @($Reads.Keys)) {
+        try { $seen[$name] = @(Invoke-ExoscopeOperation $Reads[$name]) }
         catch {
             if (-not (Test-ExoscopeNotFound $_)) { throw }
             $seen[$name] = @()
@@ -140,6 +141,56 @@ function Get-ExoscopeAssignee($Row, $Seen) {
     return $told
 }
 
+function Find-ExoscopeRow($Step, $Seen) {
+    # The one row that shows a group or a policy, named as the plan names it; null where it is not there.
+    $key = $Step['key']
+    if ($Step['kind'] -eq 'group') {
+        return Get-ExoscopeOnly @($Seen['distribution_group'] | Where-Object { $_.Name -eq $key['name'] }) "the group $($key['name'])"
+    }
+    if ($Step['kind'] -eq 'access_policy') {
+        $ids = @($key['group'])
+        $group = Find-ExoscopeGroup $Seen $key['group']
+        if ($null -ne $group) { $ids += "$($group.Guid)", "$($group.ExternalDirectoryObjectId)" }
+        return Get-ExoscopeOnly @($Seen['policies'] | Where-Object {
+                $raw = Get-ExoscopeText $_ 'ScopeIdentityRaw'
+                if (-not $raw) { $raw = Get-ExoscopeText $_ 'Identity' }
+                $_.AppId -eq $key['app_id'] -and "$($_.AccessRight)" -eq $key['access_right'] -and $ids -contains $raw.Substring($raw.LastIndexOf(';') + 1)
+            }) 'the policy'
+    }
+}
+
+function Test-ExoscopeYields($Step, $Seen) {
+    # Does the object show all that later scripts must know of it? Some of it may come later than the object itself.
+    if ($Step['yields'].Count -eq 0) { return $true }
+    $row = Find-ExoscopeRow $Step $Seen
+    foreach ($name in $Step['yields']) { if (-not (Get-ExoscopeText $row ($name.Replace('_', '')))) { return $false } }
+    return $true
+}
+
+function Test-ExoscopeOwn($Step, $Seen) {
+    # Is the object that is there the very one that the operation names by its Guid or identity?
+    $name = @{ 'group' = 'group'; 'access_policy' = 'identity' }[$Step['kind']]
+    if (-not $name -or $null -eq $Step['before'] -or -not $Step['values'].ContainsKey($name)) { return $true }
+    $row = Find-ExoscopeRow $Step $Seen
+    $column = 'Identity'
+    if ($name -eq 'group') { $column = 'Guid' }
+    return (Get-ExoscopeText $row $column) -eq $Step['values'][$name]
+}
+
+function Test-ExoscopeFills {
+    # What an earlier script's result gave must be what the object that the plan names reads as now. Empty, or what differs.
+    foreach ($fill in $ExoscopeData['fills']) {
+        $seen = Read-ExoscopeRows $ExoscopeFilled[$fill['step']]['read']
+        $row = Find-ExoscopeRow $fill $seen
+        if ($null -eq $row) { return "$($fill['object']), which $($fill['step']) made, is not there." }
+        foreach ($name in @($fill['values'].Keys)) {
+            $read = Get-ExoscopeText $row ($name.Replace('_', ''))
+            if ($read -ne $fill['values'][$name]) { return "$($fill['object']), which $($fill['step']) made, has the $name $read; this file was written for $($fill['values'][$name])." }
+        }
+    }
+    return ''
+}
+
 function Find-ExoscopeState($Step, $Seen) {
     # The object's state as it reads, or null where it is not there.
     $key = $Step['key']
@@ -176,20 +227,12 @@ function Find-ExoscopeState($Step, $Seen) {
             }
         }
         'access_policy' {
-            $ids = @($key['group'])
-            $group = Find-ExoscopeGroup $Seen $key['group']
-            if ($null -ne $group) { $ids += "$($group.Guid)", "$($group.ExternalDirectoryObjectId)" }
-            $rows = @($Seen['policies'] | Where-Object {
-                    $raw = Get-ExoscopeText $_ 'ScopeIdentityRaw'
-                    if (-not $raw) { $raw = Get-ExoscopeText $_ 'Identity' }
-                    $_.AppId -eq $key['app_id'] -and "$($_.AccessRight)" -eq $key['access_right'] -and $ids -contains $raw.Substring($raw.LastIndexOf(';') + 1)
-                })
-            $row = Get-ExoscopeOnly $rows 'the policy'
+            $row = Find-ExoscopeRow $Step $Seen
             if ($null -eq $row) { return $null }
             return @{ 'description' = "$($row.Description)" }
         }
         'group' {
-            $row = Get-ExoscopeOnly @($Seen['distribution_group'] | Where-Object { $_.Name -eq $key['name'] }) "the group $($key['name'])"
+            $row = Find-ExoscopeRow $Step $Seen
             if ($null -eq $row) { return $null }
             $detail = Find-ExoscopeGroup $Seen "$($row.Guid)"
             if ($null -eq $detail) { throw "ExoscopeAnswer: Exchange lists the group $($key['name']) but does not show it." }

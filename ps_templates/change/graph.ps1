@@ -66,6 +66,22 @@ function Test-ExoscopeState($Step, $Seen, $Expected) {
     return 'no'
 }
 
+function Test-ExoscopeYields($Step, $Seen) {
+    # A consent's id is what takes it back.
+    return @($Step['yields']) -notcontains 'id' -or $Seen['id'] -ne ''
+}
+
+function Test-ExoscopeOwn($Step, $Seen) {
+    # Is the consent that is there the very one that the plan takes away?
+    if ($Step['request']['method'] -ne 'DELETE') { return $true }
+    return $Step['request']['path'].EndsWith('/' + [uri]::EscapeDataString($Seen['id']), [System.StringComparison]::Ordinal)
+}
+
+function Test-ExoscopeFills {
+    # A Graph script holds nothing that an earlier one gave.
+    return ''
+}
+
 function Get-ExoscopeRequired($Step, $Seen) {
     # Graph replaces the whole list, so it is written back as it was read but for this one entry.
     $key = $Step['key']
@@ -93,10 +109,7 @@ function Write-ExoscopeObject($Step, $Seen) {
     $request = $Step['request']
     $own = "<$($Step['id'])."
     if ($request['method'] -eq 'DELETE') {
-        # The consent that is there now must be the very one that the plan takes away.
-        if (-not $request['path'].EndsWith('/' + [uri]::EscapeDataString($Seen['id']), [System.StringComparison]::Ordinal)) {
-            throw "the consent has another id ($($Seen['id'])) than the plan knows."
-        }
+        if (-not (Test-ExoscopeOwn $Step $Seen)) { throw "the consent has another id ($($Seen['id'])) than the plan knows." }
         $null = Invoke-ExoscopeGraph 'DELETE' $request['path']
         return
     }

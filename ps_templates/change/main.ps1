@@ -23,6 +23,14 @@ if ([System.IO.File]::Exists($ExoscopeResultFile)) {
 
 # First every object is read, so that nothing is begun that could not be ended.
 $ExoscopeTouched = @()
+$ExoscopeFound = @{}
+$trouble = ''
+try {
+    Test-ExoscopeTenant
+    $trouble = Test-ExoscopeFills
+}
+catch { Stop-ExoscopeRun 'unknown' "$(Get-ExoscopeError $_) Nothing was changed." 6 }
+if ($trouble) { Stop-ExoscopeRun 'refused' "$trouble Nothing was changed." 4 }
 foreach ($step in $ExoscopeData['steps']) {
     try {
         Test-ExoscopeTenant
@@ -33,6 +41,7 @@ foreach ($step in $ExoscopeData['steps']) {
     $chained = $false
     foreach ($id in $ExoscopeTouched) { if ($id -ceq $step['id']) { $chained = $true } }
     $ExoscopeTouched += @($step['later'])
+    $ExoscopeFound[$step['id']] = ConvertTo-ExoscopeSeen $seen
     if (-not $chained -and $place -eq 'other') { Stop-ExoscopeRun 'refused' "$($step['id']) $($step['title']): changed by somebody else since the plan. Nothing was changed." 4 }
     if (-not $chained -and $place -eq 'unclear') { Stop-ExoscopeRun 'unknown' "$($step['id']) $($step['title']): cannot tell how it stands. Nothing was changed." 6 }
     Write-ExoscopeLine "checked $($step['id']) $($step['title']): stands as $place the step"
@@ -55,7 +64,7 @@ $ExoscopeResult = [ordered]@{
     'outcome'     = 'running'
     'why'         = ''
     'steps'       = @(foreach ($step in $ExoscopeData['steps']) {
-            [ordered]@{ 'id' = $step['id']; 'outcome' = 'open'; 'at' = $null; 'found' = $null; 'seen' = $null; 'error' = '' }
+            [ordered]@{ 'id' = $step['id']; 'outcome' = 'open'; 'at' = $null; 'found' = $ExoscopeFound[$step['id']]; 'seen' = $null; 'error' = '' }
         })
 }
 # What was sent before an interruption stays noted as sent until it is read as landed.
@@ -70,10 +79,12 @@ foreach ($step in $ExoscopeData['steps']) {
     $ours = $entry['outcome'] -eq 'sent'
     try {
         Test-ExoscopeTenant
+        $trouble = Test-ExoscopeFills
         $seen = Read-ExoscopeObject $step
         $place = Get-ExoscopePlace $step $seen
     }
     catch { Stop-ExoscopeStep "${name}: $(Get-ExoscopeError $_)" }
+    if ($trouble) { Stop-ExoscopeStep "${name}: $trouble" }
     $entry['found'] = ConvertTo-ExoscopeSeen $seen
     if ($place -eq 'after') {
         $entry['outcome'] = 'already'

@@ -11,13 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import msgspec
 import pytest
 
 from exoscope import snapshot
 from exoscope.intent import loads_intent
 from exoscope.planning import dump_plan, load_plan, plan_scope
+from exoscope.scripting import explain
 from planning_tenants import tenant
 from schemas import schemas
+from scripting_paper import Paper
 from scripting_plans import INTENT, sample_plan
 from twin_fixtures import OMNISCOPE_GROUP, SAMPLE
 
@@ -31,6 +34,7 @@ def run(tmp_path: Path) -> Run:
 
     def start(*words: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
         environ = {k: v for k, v in os.environ.items() if not k.startswith("EXOSCOPE_")}
+        environ["EXOSCOPE_STATE"] = str(tmp_path / "state")
         done = subprocess.run(
             [sys.executable, "-m", "exoscope", *map(str, words)],
             capture_output=True,
@@ -81,6 +85,15 @@ def test_an_edited_file_is_refused_with_its_place(run: Run, tmp_path: Path) -> N
     path.write_bytes(path.read_bytes().replace(b"exit $Code", b"exit 0", 1))
     said = run("guard", path, code=4).stdout
     assert "differs from what this version" in said
+    other = tmp_path / "change" / "02-cutover-graph.ps1"
+    other.write_bytes(other.read_bytes().removeprefix(b"\xef\xbb\xbf"))
+    lines = [json.loads(each) for each in run("guard", path, other, "--json", code=4).stdout.splitlines()]
+    for each in lines:
+        valid("guard", each)
+        assert set(each) == {"file", "refused", "line", "column"}
+    text = path.read_text(encoding="utf-8-sig")
+    place = text[: text.index("    exit 0\n}")].count("\n") + 1
+    assert [(each["line"], each["column"]) for each in lines] == [(place, 10), (1, 1)]
 
 
 def test_an_edited_plan_is_refused(run: Run, tmp_path: Path) -> None:
@@ -106,7 +119,7 @@ def test_holes_leave_files_out(run: Run, tmp_path: Path) -> None:
     } == set()
     assert "not written" in done.stderr
     said = run("script", "plan.json", "-o", "back", "--undo", code=3)
-    assert "exoscope undo" in said.stderr and not (tmp_path / "back").exists()
+    assert "no result tells" in said.stderr and not (tmp_path / "back").exists()
 
 
 def test_the_way_back_names_what_opens(run: Run, tmp_path: Path) -> None:
@@ -114,8 +127,14 @@ def test_the_way_back_names_what_opens(run: Run, tmp_path: Path) -> None:
     done = run("script", "plan.json", "-o", "back", "--undo")
     assert "become reachable again" in done.stderr and "ceo@contoso.com" in done.stderr
     names = sorted(path.name for path in (tmp_path / "back").iterdir())
-    assert names == ["undo-01-restore-graph.ps1", "undo-02-withdraw-exchange.ps1"]
-    run("guard", *(f"back/{name}" for name in names))
+    assert names == ["undo-01-restore-graph.ps1", "undo-02-withdraw-exchange.ps1", "undo-plan.json"]
+    run("guard", *(f"back/{name}" for name in names[:2]))
+    # Their plan is shown like any other, and written again from it; apply leaves it to undo, which asks and reads first.
+    assert "Stage restore" in run("show", "back/undo-plan.json").stdout
+    before = {name: (tmp_path / "back" / name).read_bytes() for name in names[:2]}
+    run("script", "back/undo-plan.json", "-o", "same")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "same").iterdir()} == before
+    run("script", "back/undo-plan.json", "-o", "same", "--undo", "--snapshot", "plan.snapshot.json", code=4)
     said = run("script", "plan.json", "-o", "other", "--undo", "--snapshot", "other.json", code=2)
     assert "other.json" in said.stderr
     run("script", "plan.json", "-o", "other", "--snapshot", "plan.snapshot.json", code=2)
@@ -167,3 +186,54 @@ def test_files_that_read_are_for_the_profiles_tenant_and_cloud(run: Run, tmp_pat
 def test_what_does_not_go_together_is_usage(run: Run, tmp_path: Path, words: tuple[str, ...]) -> None:
     run(*words, code=2)
     assert not (tmp_path / "x").exists()
+
+
+def test_the_whole_job_without_any_connection(run: Run, tmp_path: Path) -> None:
+    """Files, results, the next files, and the way back: no profile, no session, no token, only files and a state folder."""
+    given = tenant({"mailboxes": ["ada", "bob", "cid"], "apps": {"omni": {}}})
+    lines = ["version: 1", "apps:", "  - app: omni", "    permissions: [Mail.Read]", "    mechanism: rbac"]
+    lines += ["    scope:", "      mailboxes: [ada@contoso.com, bob@contoso.com]", ""]
+    plan = plan_scope(given, loads_intent("\n".join(lines)))
+    (tmp_path / "plan.json").write_bytes(dump_plan(plan))
+    paper = Paper(given)
+
+    def written(*words: str, code: int = 0) -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads(run("script", *words, "--json", code=code).stdout)
+        valid("script", answer)
+        return answer
+
+    def ran(path: Path) -> Path:
+        explained = explain(path.read_bytes())
+        assert explained is not None
+        result = path.with_suffix(".json")
+        result.write_bytes(msgspec.json.encode(paper.run(explained.data)))
+        return result
+
+    first = written("plan.json", "-o", "change", code=3)
+    assert (first["run"], [each["file"] for each in first["left_out"]]) == (None, ["02-grant-exchange.ps1"])
+    result = ran(tmp_path / "change" / "01-grant-exchange.ps1")
+    said = run("verify", "plan.json", "--from-script", result, code=2)
+    assert "--snapshot" in said.stderr and not (tmp_path / "state" / "runs").exists()
+    snapshot.save(given, tmp_path / "plan.snapshot.json")
+    taken = json.loads(run("verify", "plan.json", "--from-script", result, "--json").stdout)
+    valid("run", taken)
+
+    second = written("plan.json", "-o", "change")
+    assert (second["run"], second["left_out"]) == (taken["run"], [])
+    assert [(each["stands"], set(each["fills"])) for each in second["files"]] == [
+        (True, set()),
+        (False, {"<step-2.guid>", "<step-2.distinguished_name>"}),
+    ]
+    run("verify", "--from-script", ran(tmp_path / "change" / "02-grant-exchange.ps1"))
+    back = written("plan.json", "-o", "back", "--undo")
+    assert (back["undo_plan"], [each["file"] for each in back["files"]]) == (
+        "undo-plan.json",
+        ["undo-01-withdraw-exchange.ps1"],
+    )
+    result = ran(tmp_path / "back" / "undo-01-withdraw-exchange.ps1")
+    run("verify", "back/undo-plan.json", "--from-script", result)
+    assert paper.snapshot.role_assignments == given.role_assignments and paper.snapshot.groups == given.groups
+    runs = json.loads(run("runs", "--json").stdout)["runs"]
+    assert [(each["purpose"], each["of_run"]) for each in runs] == [("scope", None), ("undo", taken["run"])]
+    said = run("script", "plan.json", "-o", "back", "--undo", code=4)
+    assert "taken back by the run" in said.stderr

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from exoscope.scripting import ScriptData, bytes_of, explain, text_of
@@ -23,7 +24,7 @@ pytestmark = [
 ]
 MODULE = Path(__file__).parents[1] / "data" / "scripting" / "ExchangeOnlineManagement.psm1"
 MANIFEST = "@{ RootModule = 'ExchangeOnlineManagement.psm1'; ModuleVersion = '3.9.2'; FunctionsToExport = '*' }"
-GRANT = "01-grant-exchange.ps1"
+GRANT, CUTOVER = "01-grant-exchange.ps1", "02-cutover-graph.ps1"
 HOSTILE = [
     "O'Brien \u2018\u2019\u201a\u201b '; Remove-Everything #",
     "\u00d2; New-ManagementScope -Name x #",
@@ -177,7 +178,11 @@ def test_a_write_that_fails_stops_the_script(exchange: Exchange, grant: Path) ->
 def test_a_first_write_that_fails_changed_nothing(exchange: Exchange, grant: Path) -> None:
     done = exchange.run(grant, "-ReadBackSeconds", "0", EXO_FAIL="New-ServicePrincipal")
     assert done.returncode == 4, done.stdout + done.stderr
-    assert result_of(grant)["outcome"] == "refused"
+    result = result_of(grant)
+    assert result["outcome"] == "refused"
+    # What was read before anything was sent is noted: it tells that the rest is not done.
+    assert [step["outcome"] for step in result["steps"]] == ["failed", "open", "open"]
+    assert [step["found"] for step in result["steps"][1:]] == [{"scope": []}, {"assignment": [], "pointers": []}]
 
 
 def test_an_answer_that_was_lost_is_settled_by_reading(exchange: Exchange, grant: Path) -> None:
@@ -250,3 +255,15 @@ def test_a_damaged_file_stops_before_its_first_operation(
     done = exchange.run(grant)
     assert done.returncode != 0
     assert exchange.calls() == [] and not Path(f"{grant}.result.json").exists()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252"])
+def test_a_graph_file_that_was_saved_anew_stops_before_its_first_call(
+    encoding: str, exchange: Exchange, grant: Path, scripts: dict[str, ScriptData]
+) -> None:
+    data = msgspec.structs.replace(scripts[CUTOVER], after=None)
+    grant.write_bytes(bytes_of(data).decode("utf-8-sig").encode(encoding, "replace"))
+    # Would it call, it would fail otherwise: there is no Graph here, and no token.
+    done = exchange.run(grant)
+    assert done.returncode not in range(2, 7) and "ExoscopeDecoding" in done.stdout + done.stderr
+    assert "tenant" not in done.stdout and not Path(f"{grant}.result.json").exists()

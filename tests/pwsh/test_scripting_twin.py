@@ -20,8 +20,9 @@ from exoscope.planning import dump_plan
 from exoscope.scripting import ScriptData, bytes_of, explain, undo_of
 from exoscope.twin.server import Twin
 from powershell_oracles import pwsh
+from scripting_chain import run
 from scripting_plans import datas, sample_plan
-from twin_fixtures import GraphCaller, load_sample, token
+from twin_fixtures import SAMPLE, GraphCaller, load_sample
 
 PROGRAM = pwsh()
 pytestmark = [
@@ -46,26 +47,6 @@ def plan() -> Plan:
 @pytest.fixture(scope="module")
 def scripts(served: Twin, plan: Plan) -> dict[str, ScriptData]:
     return datas(plan, SHORT, graph=served.ready["graph"].removesuffix("/v1.0"))
-
-
-def run(served: Twin, folder: Path, before: str, words: str) -> subprocess.CompletedProcess[str]:
-    """What an operator's session does: connect, then run the script. The token comes by the environment, not by a file."""
-    wrapper = folder / "session.ps1"
-    # Strictness that the operator's profile sets must not reach the script.
-    wrapper.write_text(f"{before}\nSet-StrictMode -Version Latest\n{words}\nexit $LASTEXITCODE\n", encoding="utf-8-sig")
-    environ = {k: v for k, v in os.environ.items() if not k.startswith("EXOSCOPE")}
-    environ |= {"PSModulePath": served.ready["module"], "SSL_CERT_FILE": served.ready["ca"]}
-    environ["GRAPH_TOKEN"] = token(served)
-    environ["EXCHANGE_TOKEN"] = token(served, scope="https://outlook.office365.com/.default")
-    return subprocess.run(
-        [str(PROGRAM), "-NoProfile", "-File", str(wrapper)],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=150,
-        env=environ,
-        check=False,
-    )
 
 
 def test_the_whole_change_by_scripts_alone(
@@ -132,7 +113,7 @@ def no_token_is_left(folder: Path) -> bool:
 def test_the_way_back_by_scripts_alone(served: Twin, plan: Plan, tmp_path: Path) -> None:
     """After the whole change: the consent and the request come back, then the narrow access goes."""
     back = undo_of(plan, load_sample())
-    restore, withdraw = datas(back, SHORT, graph=served.ready["graph"].removesuffix("/v1.0"), prefix="undo-").values()
+    restore, withdraw = datas(back, SHORT, graph=served.ready["graph"].removesuffix("/v1.0")).values()
     for data in (restore, withdraw):
         (tmp_path / data.script).write_bytes(bytes_of(data))
     first, second = tmp_path / restore.script, tmp_path / withdraw.script
@@ -163,6 +144,7 @@ def test_the_way_back_by_scripts_alone(served: Twin, plan: Plan, tmp_path: Path)
 def test_a_result_goes_on_as_a_run(plan: Plan, tmp_path: Path) -> None:
     """exoscope script, PowerShell, verify --from-script, resume: what the script did is not repeated."""
     (tmp_path / "plan.json").write_bytes(dump_plan(plan))
+    (tmp_path / "plan.snapshot.json").write_bytes(SAMPLE.read_bytes())
 
     def exoscope_(*words: str, code: int = 0) -> dict[str, Any]:
         environ = {k: v for k, v in os.environ.items() if not k.startswith("EXOSCOPE")}

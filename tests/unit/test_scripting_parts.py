@@ -13,7 +13,7 @@ from exoscope.outcome import BadInput, GuardRefused, NotFound, Refused
 from exoscope.planning import plan_hash
 from exoscope.planning.timing import WAITS
 from exoscope.scripting import ScriptData, bytes_of, explain, graph_root, parts_of
-from exoscope.scripting.data import read_data, write_data
+from exoscope.scripting.data import Fill, read_data, write_data
 from scripting_plans import datas, renamed, sample_plan, with_values
 
 GRANT, CUTOVER = "01-grant-exchange.ps1", "02-cutover-graph.ps1"
@@ -141,6 +141,17 @@ def test_a_file_without_its_mark_is_refused(scripts: dict[str, ScriptData]) -> N
         explain(bytes_of(scripts[GRANT]).removeprefix(MARK))
 
 
+def test_a_graph_file_is_filled_with_nothing(scripts: dict[str, ScriptData]) -> None:
+    fill = Fill("step-1", "group", {"name": "x"}, "group (name x)", {"guid": "y"})
+    for name, why in ((CUTOVER, "cannot read"), (GRANT, "stands in no script")):
+        kind: Any = "group" if name == CUTOVER else "consent"
+        data = msgspec.structs.replace(scripts[name], fills=(msgspec.structs.replace(fill, kind=kind),))
+        text = write_data(data)
+        content = bytes_of(scripts[name]).decode("utf-8-sig").replace(write_data(scripts[name]), text)
+        with pytest.raises(GuardRefused, match=why):
+            explain(MARK + content.encode())
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [
@@ -154,7 +165,9 @@ def test_a_file_without_its_mark_is_refused(scripts: dict[str, ScriptData]) -> N
         ("rbac/new_service_principal", "rbac/remove_service_principal"),
         ("rbac/new_service_principal", "../secret"),
         ("throw 'ExoscopeDecoding", "Write-Host 'ExoscopeDecoding"),
-        ("'after' = $null\n    'steps'", "'steps'"),
+        ("'after' = $null\n", "\n"),
+        ("    'fills' = @()\n", ""),
+        ("        'yields' = @()\n", ""),
         ("exit $Code\n", "exit 0\n"),
         ("\n", "\r\n"),
     ],

@@ -10,6 +10,7 @@ from exoscope.outcome import ExoscopeError
 from exoscope.planning.timing import gate_seconds
 from exoscope.proving import History
 from exoscope.running import Store
+from exoscope.running.state import RunState
 
 
 class Past(Noun, frozen=True):
@@ -44,9 +45,9 @@ def past(
             run, plan = folder.run, file.plan
         for app in file.plan.apps:
             changes = [
-                (datetime.fromisoformat(record.at), step.target.kind == "consent" and step.after is None)
+                (datetime.fromisoformat(at), step.target.kind == "consent" and step.after is None)
                 for step in file.plan.steps
-                if step.app_id == app.app_id and (record := state.done.get(step.id)) is not None and not record.already
+                if step.app_id == app.app_id and (at := _changed_at(state, step.id)) is not None
             ]
             if changes:
                 key = app.app_id.casefold()
@@ -55,6 +56,14 @@ def past(
                     _history(changes, _token_gate(file.plan, app), waits, lengthen),
                 )
     return Past(histories, run, plan, tuple(unreadable))
+
+
+def _changed_at(state: RunState, step: str) -> str | None:
+    """When the step may last have changed its object: when it landed, or was sent (or a script's result says so)."""
+    if step in state.unsettled:
+        return state.unsettled[step]
+    record = state.done.get(step)
+    return None if record is None or record.already else record.at
 
 
 def _token_gate(plan: Plan, app: AppPlan) -> Gate:

@@ -10,12 +10,14 @@ import click
 
 from exoscope.cli import frame
 from exoscope.cli.printing import line, plain
-from exoscope.outcome import Exit, Refused
+from exoscope.outcome import BadInput, Exit, Refused
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from exoscope.model import Plan
     from exoscope.profile import Profile
-    from exoscope.running import Desk, Event, RunAnswer, Store
+    from exoscope.running import Desk, Event, Opened, RunAnswer, Store
 
 
 def desk(profile: Profile, state: Path | None) -> Desk:
@@ -26,6 +28,30 @@ def desk(profile: Profile, state: Path | None) -> Desk:
     from exoscope.running.tenancy import desk_for
 
     return desk_for(profile, Store(state_dir(state, os.environ, profile)), clock=SystemClock(), progress=talk)
+
+
+def desk_of_scripts(profile: Path | None, state: Path | None) -> Desk:
+    """A desk at which nothing is opened: that of the profile in use, else one with the documented waits."""
+    from exoscope.profile import find_profile, load_profile
+
+    if find_profile(profile, os.environ) is not None:
+        return desk(load_profile(profile, os.environ), state)
+    from exoscope.clock import SystemClock
+    from exoscope.planning import WAITS
+    from exoscope.running import Desk
+
+    def nothing(plan: Plan) -> AbstractContextManager[Opened]:
+        raise BadInput("there is no profile, so no session is opened")
+
+    return Desk(
+        store=store(profile, state),
+        clock=SystemClock(),
+        progress=talk,
+        open=nothing,
+        operator="scripts",
+        waits=dict(WAITS),
+        lengthen=True,
+    )
 
 
 def store(profile: Path | None, state: Path | None) -> Store:

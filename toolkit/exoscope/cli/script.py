@@ -14,9 +14,11 @@ from exoscope.cli.printing import line, plain
 from exoscope.outcome import Exit
 
 if TYPE_CHECKING:
-    from exoscope.model import PlanFile
+    from exoscope.model import Plan, PlanFile
+    from exoscope.running import Export
+    from exoscope.scripting import LeftOut
 
-UNDO = "undo-"
+UNDO_PLAN = "undo-plan.json"
 
 
 @frame.command("script", short_help="Write a plan as PowerShell files for change control.")
@@ -29,7 +31,7 @@ UNDO = "undo-"
     metavar="DIR",
     help="Where the files go; made where it is missing.",
 )
-@click.option("--undo", is_flag=True, help="The files that take the plan back, once all of its own files ran.")
+@click.option("--undo", is_flag=True, help="The files that take the plan back, and the plan of that, undo-plan.json.")
 @click.option(
     "--snapshot",
     type=click.Path(path_type=Path),
@@ -48,6 +50,7 @@ UNDO = "undo-"
     help="With --read: read what this scope.yaml needs, too.",
 )
 @frame.profile_option
+@frame.state_option
 @frame.json_option
 def command(
     plan: Path | None,
@@ -58,85 +61,104 @@ def command(
     reading: bool,
     intent_file: Path | None,
     profile: Path | None,
+    state: Path | None,
     as_json: bool,
 ) -> None:
     """Write a plan as PowerShell files that people read, approve and run, with no exoscope where they run.
 
     One file for each stretch of a stage that Exchange alone, or Graph alone, does; their names sort in the order in which they
     run. They run on Windows PowerShell 5.1 and PowerShell 7, in a session that you connect, and hold no secret. A file is not
-    written while a value that only an earlier step gives stands in it as a hole: exit 3, and what is missing. --undo names
-    every mailbox that becomes reachable again.
+    written while a value that only an earlier step gives stands in it as a hole: exit 3, and what is missing. Run what comes
+    before, give its result to `exoscope verify --from-script`, and write them again: the values come from the plan's run. --undo
+    takes back what that run knows or cannot rule out (without a run: all), and names every mailbox that becomes reachable again.
 
     --read writes files that read the whole tenant and change nothing; exoscope snapshot --from-script makes a snapshot of
     their results. They need no plan, and no profile where the tenant is in the worldwide cloud.
     """
     if reading:
-        if plan is not None or undo or stage is not None or snapshot is not None:
-            raise click.UsageError("--read is about the tenant: no plan, no --undo, --snapshot or --stage goes with it")
+        if plan is not None or undo or any(each is not None for each in (stage, snapshot, state)):
+            raise click.UsageError(
+                "--read is about the tenant: no plan, no --undo, --snapshot, --stage or --state goes with it"
+            )
         script_reading.write_reading(output, intent_file, profile, as_json=as_json)
         return
     if intent_file is not None:
         raise click.UsageError("--for is about --read")
     if plan is None:
         raise click.UsageError("Missing argument 'PLAN_JSON'.")
-    from exoscope.planning import load_plan
-    from exoscope.scripting import LeftOut, Part, bytes_of, only_known_by_running, parts_of
+    from exoscope import snapshot as snapshots
+    from exoscope.cli import changing
+    from exoscope.model import Plan
+    from exoscope.planning import dump_plan, load_plan
+    from exoscope.running import Export, export, plan_back
+    from exoscope.scripting import bytes_of
 
     if snapshot is not None and not undo:
         raise click.UsageError("--snapshot is about --undo")
     file = load_plan(frame.read_file(plan), str(plan))
     waits = Waits(profile)
-    parts: tuple[Part, ...] = ()
-    missing = only_known_by_running(file.plan) if undo else ()
-    if missing:
-        why = "the way back of {} needs what only running it gives: take it back with exoscope undo"
-        left = tuple(LeftOut(f"{UNDO}{step.id}", step.stage, why.format(step.id)) for step in missing)
+    store = changing.store(profile, state)
+    back: Plan | tuple[LeftOut, ...] | None = None
+    if undo:
+        beside = plan.with_name(f"{plan.stem}.snapshot.json")
+        given = None if snapshot is None else snapshots.load(snapshot)
+        back = plan_back(file, store, given, lambda: snapshots.load(beside), lengthen=waits.lengthen)
+    if isinstance(back, Plan):
+        # As its file will be read: the scripts are the same bytes whenever they are written from it.
+        file = load_plan(dump_plan(back), UNDO_PLAN)
+    if isinstance(back, tuple):
+        written = Export(None, (), back, frozenset())
     else:
-        file = _back(file, plan, snapshot) if undo else file
-        parts, left = parts_of(
-            file.plan,
-            file.hash,
-            waits.seconds,
-            lengthen=waits.lengthen,
-            stage=stage,
-            graph=_graph(profile),
-            prefix=UNDO if undo else "",
-        )
-    files = [(part.data, bytes_of(part.data)) for part in parts]
+        written = export(file, store, waits.seconds, lengthen=waits.lengthen, stage=stage, graph=_graph(profile))
+    files = {part.data.script: bytes_of(part.data) for part in written.parts}
+    undo_plan = UNDO_PLAN if isinstance(back, Plan) and back.steps else None
+    if isinstance(back, Plan):
+        _say_notes(back)
+    if undo_plan is not None:
+        files[undo_plan] = dump_plan(file.plan)
     if files:
         script_reading.make(output)
-    for data, content in files:
-        write_file(output / data.script, content)
+    for name, content in files.items():
+        frame.not_over(output / name, plan, snapshot)
+        write_file(output / name, content)
     if as_json:
-        frame.answer(
-            {
-                "plan": file.hash,
-                "files": [{"file": data.script, "stage": data.stage, "part": data.part} for data, _ in files],
-                "left_out": [{"file": each.script, "stage": each.stage, "why": each.why} for each in left],
-            }
-        )
+        frame.answer(_answer(file, written, undo_plan))
     else:
-        _print(file, [data.script for data, _ in files], output)
-    for each in left:
+        _print(file, written, output, undo_plan)
+    for each in written.left:
         frame.say(f"not written: {each.script}: {plain(each.why)}.")
-    if left:
-        if not undo:
-            frame.say("Run what comes before with exoscope apply: that run goes on with these steps by itself.")
+    if written.left:
+        frame.say(
+            "Run what comes before, give each result to exoscope verify PLAN --from-script RESULT, and write the files again"
+            f"{'' if undo else '; exoscope apply goes on with such steps by itself'}."
+        )
         frame.finish(Exit.PENDING)
 
 
-def _back(file: PlanFile, path: Path, snapshot: Path | None) -> PlanFile:
-    """The plan that takes this one back. Says on stderr which mailboxes open again."""
-    from exoscope import snapshot as snapshots
-    from exoscope.model import PlanFile
-    from exoscope.planning import plan_hash
-    from exoscope.scripting import undo_of
-
-    back = undo_of(file.plan, snapshots.load(snapshot or path.with_name(f"{path.stem}.snapshot.json")))
+def _say_notes(back: Plan) -> None:
+    """Which mailboxes open again, and what no result tells: on stderr, as the files say it."""
     for app in back.apps:
         for note in app.notes:
             frame.say(f"{plain(app.display_name)}: {plain(note)}")
-    return PlanFile("exoscope/plan@1", plan_hash(back), back)
+
+
+def _answer(file: PlanFile, written: Export, undo_plan: str | None) -> dict[str, object]:
+    return {
+        "plan": file.hash,
+        "run": written.run,
+        "undo_plan": undo_plan,
+        "files": [
+            {
+                "file": each.data.script,
+                "stage": each.data.stage,
+                "part": each.data.part,
+                "stands": written.stand(each),
+                "fills": each.fills(),
+            }
+            for each in written.parts
+        ],
+        "left_out": [{"file": each.script, "stage": each.stage, "why": each.why} for each in written.left],
+    }
 
 
 def _graph(profile: Path | None) -> str | None:
@@ -148,11 +170,17 @@ def _graph(profile: Path | None) -> str | None:
     return load_profile(profile, os.environ).endpoints.graph
 
 
-def _print(file: PlanFile, names: list[str], output: Path) -> None:
+def _print(file: PlanFile, written: Export, output: Path, undo_plan: str | None) -> None:
     line(f"Plan {file.hash}")
     if not file.plan.steps:
         line("Nothing to do: the tenant is as the intent says, so there is no file.")
-    for name in names:
-        line(f"  {name}")
-    if names:
-        say_where(f"{len(names)} file(s) are in {output}. exoscope guard shows what each does.")
+    for each in written.parts:
+        line(f"  {each.data.script}{'   (stands already)' if written.stand(each) else ''}")
+        for hole, value in each.fills().items():
+            line(f"    {hole} is {plain(value)}")
+    if written.parts:
+        say_where(f"{len(written.parts)} file(s) are in {output}. exoscope guard shows what each does.")
+    if undo_plan is not None:
+        say_where(
+            f"{output / undo_plan} is their plan: results go to exoscope verify {undo_plan} --from-script RESULT."
+        )

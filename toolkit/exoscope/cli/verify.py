@@ -28,6 +28,12 @@ if TYPE_CHECKING:
     help="Take the result of a script of the plan into the plan's run instead; resume then goes on with it.",
 )
 @click.option(
+    "--snapshot",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="With --from-script, where it begins the run: the snapshot that the plan was made from; else the one beside the plan.",
+)
+@click.option(
     "--sample",
     type=click.IntRange(1),
     metavar="N",
@@ -69,6 +75,7 @@ if TYPE_CHECKING:
 def command(
     subject: Path | None,
     from_script: Path | None,
+    snapshot: Path | None,
     sample: int | None,
     everything: bool,
     seed: int,
@@ -86,15 +93,18 @@ def command(
     """Prove a plan or an intent with Exchange's answers and Graph calls as the app. Changes nothing.
 
     The tenant is read anew. Exit 0: proven (or configured, accepted), 1: violated, 3: pending until ready_at, 6: unknown or
-    only configured. --from-script proves nothing yet: what the script sent is noted in the run of its plan, which is begun
-    where there is none, and `exoscope resume` settles each such step by reading the tenant.
+    only configured. --from-script proves nothing yet and needs no connection: what the script sent and saw is noted in the run of
+    its plan, which is begun where there is none. `exoscope resume` settles each such step by reading the tenant; `exoscope script`
+    writes the next files with what the script saw.
     """
     if from_script is not None:
         proving = (sample, limit_refusals, accept, evidence, wait)
         if everything or probe_send or counts or yes or any(each is not None for each in proving):
             raise click.UsageError("--from-script proves nothing yet, so no option of the proof goes with it")
-        _take(from_script, subject, profile, state, as_json=as_json)
+        _take(from_script, subject, snapshot, profile, state, as_json=as_json)
         return
+    if snapshot is not None:
+        raise click.UsageError("--snapshot is about --from-script")
     if subject is None:
         raise click.UsageError("Missing argument 'PLAN_OR_SCOPE'.")
     if sample is not None and everything:
@@ -143,22 +153,28 @@ def command(
         frame.finish(ending)
 
 
-def _take(path: Path, plan: Path | None, profile: Path | None, state: Path | None, *, as_json: bool) -> None:
+def _take(
+    path: Path, plan: Path | None, snapshot: Path | None, profile: Path | None, state: Path | None, *, as_json: bool
+) -> None:
     """A script's result into the run of its plan."""
+    from exoscope import snapshot as snapshots
     from exoscope.cli import changing
     from exoscope.planning.hashing import load_plan
-    from exoscope.profile import load_profile
     from exoscope.running import take_result
     from exoscope.scripting import load_result
 
     result = load_result(frame.read_file(path), str(path))
     file = None if plan is None else load_plan(frame.read_file(plan), str(plan))
-    answer = take_result(result, changing.desk(load_profile(profile, os.environ), state), file)
+    beside = None if plan is None else plan.with_name(f"{plan.stem}.snapshot.json")
+    named = snapshot or (beside if beside is not None and beside.exists() else None)
+    tenant = None if named is None else lambda: snapshots.load(named)
+    answer = take_result(result, changing.desk_of_scripts(profile, state), file, tenant)
     if as_json:
         frame.answer(answer)
     else:
         line(f"Run {answer.run}: took in {plain(result.script)}.")
-    frame.say(f"Go on with: exoscope resume {answer.run}")
+        line(answer.why)
+    frame.say(f"Go on with: exoscope resume {answer.run}, or write the next files with exoscope script.")
 
 
 def _subject(path: Path) -> Subject:

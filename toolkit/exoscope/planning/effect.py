@@ -72,6 +72,36 @@ def apply_steps(snapshot: Snapshot, steps: Iterable[Step]) -> Snapshot:
     return snapshot
 
 
+def named(snapshot: Snapshot, target: Target, yields: Mapping[str, Any]) -> Snapshot:
+    """The snapshot with an object that a step made known by what its read-back yielded, in place of simulated values."""
+    if target.kind == "group":
+        group = states.find_group_named(snapshot, target.key["name"])
+        names = ("guid", "external_directory_object_id", "distinguished_name", "primary_smtp_address")
+        given = {name: str(yields[name]) for name in names if yields.get(name)}
+        groups = listed(snapshot, "groups")
+        return (
+            snapshot if group is None else replace(snapshot, groups=_put(groups, _is(group), replace(group, **given)))
+        )
+    if target.kind == "access_policy" and yields.get("identity"):
+        policy = states.find_policy(snapshot, target.key)
+        if policy is None:
+            return snapshot
+        policies = _put(listed(snapshot, "access_policies"), _is(policy), replace(policy, identity=yields["identity"]))
+        return replace(snapshot, access_policies=policies)
+    if target.kind == "consent" and yields.get("id"):
+        same = _same_role(target.key)
+
+        def rename(app: App) -> App:
+            return replace(app, consents=tuple(replace(c, id=yields["id"]) if same(c) else c for c in app.consents))
+
+        return _change_app(snapshot, target.key["app_id"], rename)
+    return snapshot
+
+
+def _is(this: Any) -> Callable[[Any], bool]:
+    return lambda each: each is this
+
+
 def group_yields(group: Group) -> dict[str, str]:
     """What the step that makes a group yields."""
     return {

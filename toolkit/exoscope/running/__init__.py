@@ -6,7 +6,9 @@ from exoscope.running.advancing import Approval, advance
 from exoscope.running.answer import AdvanceAnswer, AppAnswer, RunAnswer, RunLine, exit_of
 from exoscope.running.apply import apply, resume
 from exoscope.running.desk import Desk, Opened
+from exoscope.running.exporting import Export, export
 from exoscope.running.ports import Event, Evidence, Survey, Tenancy
+from exoscope.running.returning import plan_back
 from exoscope.running.status import runs, status
 from exoscope.running.store import Store
 from exoscope.running.taking import take_result
@@ -19,6 +21,7 @@ __all__ = [
     "Desk",
     "Event",
     "Evidence",
+    "Export",
     "Opened",
     "RunAnswer",
     "RunLine",
@@ -28,6 +31,8 @@ __all__ = [
     "advance",
     "apply",
     "exit_of",
+    "export",
+    "plan_back",
     "resume",
     "runs",
     "status",

@@ -18,8 +18,8 @@ from exoscope.running.store import Folder, Store
 def apply(file: PlanFile, desk: Desk, *, wait: float = 0.0, expected_hash: str | None = None) -> RunAnswer:
     """Run an approved plan up to the first gate that is not open, waiting at gates for ``wait`` seconds in all.
 
-    Raises Refused (``plan-edited``, ``other-plan``, ``run-open``, ``locked``), WrongTenant, and what opening the tenant raises:
-    nothing was changed then.
+    Raises Refused (``plan-edited``, ``other-plan``, ``undo-plan``, ``run-open``, ``locked``), WrongTenant, and what opening the
+    tenant raises: nothing was changed then.
     """
     if plan_hash(file.plan) != file.hash:
         raise Refused("the plan was edited: its hash is not that of what it holds", code="plan-edited")
@@ -28,6 +28,13 @@ def apply(file: PlanFile, desk: Desk, *, wait: float = 0.0, expected_hash: str |
             f"this plan has the hash {file.hash}, not {expected_hash}",
             code="other-plan",
             next="Review the plan at hand, or name the file that was reviewed.",
+        )
+    if file.plan.purpose == "undo":
+        # Its order was worked out for the tenant as scripts left it; undo reads the tenant, and asks about what opens.
+        raise Refused(
+            "this plan takes a run back by its scripts",
+            code="undo-plan",
+            next=f"Run them, or use: exoscope undo {file.plan.of_run or 'RUN'}",
         )
     refuse_misfits(file)
     with desk.store.lock(file.plan.tenant.id):
@@ -48,7 +55,7 @@ def resume(run: str, desk: Desk, *, wait: float = 0.0) -> RunAnswer:
         file, state = desk.store.open(folder)
         if state.final() is not None or _must_wait(state, desk, wait):
             return state.answer(desk.clock.now())
-        refuse_elsewhere(state, desk)
+        refuse_elsewhere(state, lengthen=desk.lengthen)
         try:
             with desk.open(file.plan) as opened:
                 journal = Journal(folder.journal, desk.clock)
@@ -71,12 +78,15 @@ def refuse_misfits(file: PlanFile) -> None:
             )
 
 
-def refuse_elsewhere(state: RunState, desk: Desk) -> None:
-    """A run on a twin has the tenant's id but neither its objects nor its waits: it goes on there, or not at all."""
-    if state.started.lengthen != desk.lengthen:
+def refuse_elsewhere(state: RunState, *, lengthen: bool) -> None:
+    """A run on a twin has the tenant's id but neither its objects nor its waits: it goes on there, or not at all.
+
+    ``lengthen``: does the profile in use leave this machine?
+    """
+    if state.started.lengthen != lengthen:
         raise Refused(
             "the run is of a twin, and the profile leads to the tenant"
-            if desk.lengthen
+            if lengthen
             else "the run is of the tenant, and the profile leads to a twin",
             code="other-endpoints",
             next="Use the profile with which the run began.",

@@ -87,6 +87,22 @@ class StepFailed(Record, frozen=True, tag="step-failed"):
     sent: bool
 
 
+class StepTold(Record, frozen=True, tag="step-told"):
+    """What a script's result says of a step. exoscope itself has read nothing of it: only other scripts rest on it.
+
+    ``done``: sent and read back, ``already``: so before it was sent, ``sent``: how it ended is not known, ``undone``: it reads as
+    before. ``script`` noted it, in a run that began at ``began``; ``yields`` are of the object that the plan names.
+    """
+
+    app: str | None
+    stage: str
+    step: str
+    script: str
+    began: str
+    outcome: Literal["done", "already", "sent", "undone"]
+    yields: dict[str, Any]
+
+
 class Noted(Record, frozen=True, tag="noted"):
     """Something that moved and that the steps still cover: mailboxes that joined or left a scope."""
 
@@ -156,6 +172,7 @@ AnyRecord = (
     | StepIntent
     | StepDone
     | StepFailed
+    | StepTold
     | Noted
     | GateWaiting
     | GateEvidence

@@ -35,6 +35,7 @@ from exoscope.running.records import (
     StepDone,
     StepFailed,
     StepIntent,
+    StepTold,
     WaitingFor,
 )
 
@@ -46,7 +47,8 @@ class RunState:
 
     ``unsettled`` are steps whose call may have been sent and whose object has not been seen since, with the time of that;
     ``undone`` names, by app, the run that takes it back: this one does not go on with it;
-    ``sent`` those of which some call may have reached the service; ``found`` how their objects read before the first call.
+    ``sent`` those of which some call may have reached the service; ``found`` how their objects read before the first call;
+    ``told`` what results of scripts say, which this run does not rest on: it reads for itself.
     """
 
     def __init__(self, plan: Plan, records: Iterable[AnyRecord] = (), undone: Mapping[str, str] | None = None) -> None:
@@ -57,6 +59,7 @@ class RunState:
         self.unsettled: dict[str, str] = {}
         self.sent: set[str] = set()
         self.found: dict[str, State] = {}
+        self.told: dict[str, StepTold] = {}
         self.opened: dict[tuple[str, str], GateOpen] = {}
         self.evidence: dict[tuple[str, str], GateEvidence] = {}
         self.ended: dict[str, AppStopped] = {}
@@ -86,6 +89,8 @@ class RunState:
                 self.sent.add(record.step)
             case StepFailed():
                 self.unsettled.pop(record.step, None)
+            case StepTold():
+                self.told[record.step] = record
             case GateEvidence():
                 self.evidence[record.app, record.stage] = record
                 self.paused.pop(record.app, None)
@@ -119,6 +124,12 @@ class RunState:
     def yields(self) -> dict[str, Mapping[str, Any]]:
         """What done steps yielded, by step id."""
         return {step: done.yields for step, done in self.done.items()}
+
+    @property
+    def known(self) -> dict[str, Mapping[str, Any]]:
+        """What scripts may rest on, by step id: what this run read, else what a result says was read."""
+        told = {step: each.yields for step, each in self.told.items() if each.outcome in ("done", "already")}
+        return {**told, **self.yields}
 
     def steps(self, app: str | None, stage: str | None = None) -> list[Step]:
         """The steps of an app (None: those that all apps share), in the plan's order."""
@@ -232,7 +243,7 @@ class RunState:
         if paused is not None and (paused.code != INTERRUPTED or app.ready_at is None):
             return f"{name}: {paused.why}"
         if app.code == INTERRUPTED:
-            return f"{name}: interrupted in stage {app.stage}; resume goes on."
+            return f"{name}: {self._of_scripts(app.app_id) or f'interrupted in stage {app.stage}'}; resume goes on."
         seen = self.evidence.get((app.app_id, app.stage or ""))
         if seen is not None and seen.verdict in (Verdict.UNKNOWN, Verdict.PENDING):
             return f"{name}: the evidence of stage {app.stage} is {seen.verdict}: {seen.why}"
@@ -240,6 +251,14 @@ class RunState:
             more = duration((moment(app.ready_at) - now).total_seconds())
             return f"{name}: stage {app.stage} waits until {app.ready_at} (another {more})."
         return f"{name}: stage {app.stage} has waited long enough; its evidence comes next."
+
+    def _of_scripts(self, app: str) -> str | None:
+        """What is known of an app's steps from results of scripts alone."""
+        left = self.left(app)
+        told = [each.id for each in left if each.id in self.told and self.told[each.id].outcome in ("done", "already")]
+        if not told:
+            return None
+        return f"{len(told)} of {len(left)} step(s) stand, as results of scripts say; exoscope has not read them yet"
 
     def _only_configured(self, app: str) -> str:
         last = [gate for (owner, _), gate in self.opened.items() if owner == app and gate.verdict is not None]

@@ -56,6 +56,13 @@ class Folder(msgspec.Struct, frozen=True):
             raise BadInput(f"{path} cannot be read: {error.strerror}") from None
         return load_plan(data, str(path))
 
+    def is_of(self, plan_hash: str) -> bool:
+        """Is it a run of this plan? A run whose plan cannot be read is of none."""
+        try:
+            return self.plan().hash == plan_hash
+        except (BadInput, Refused):
+            return False
+
     def snapshot(self) -> Snapshot | None:
         """The tenant as the run found it; None: it was not kept. Raises BadInput where the file is not what was written."""
         path = self.path / SNAPSHOT
@@ -122,6 +129,12 @@ class Store:
                 next="Plan again from a fresh snapshot.",
             )
         return file, state
+
+    def runs_of(self, plan_hash: str) -> Iterator[tuple[Folder, RunState]]:
+        """Every run of this plan, the latest first, and where it stands. Raises Unreadable for a damaged journal of one."""
+        for folder in reversed(self.folders()):
+            if folder.is_of(plan_hash):
+                yield folder, self.open(folder)[1]
 
     def undone_by(self, run: str) -> dict[str, str]:
         """The apps of a run that later runs have begun to take back, and the run that does.

@@ -37,8 +37,8 @@ def undo(
     folder = desk.store.find(run)
     with desk.store.lock(folder.plan().plan.tenant.id):
         file, state = desk.store.open(folder)
-        refuse_elsewhere(state, desk)
-        _refuse_twice(desk.store, folder)
+        refuse_elsewhere(state, lengthen=desk.lengthen)
+        refuse_second_undo(desk.store, folder)
         with desk.open(file.plan) as opened:
             if opened.snapshot is None:
                 raise Unreadable("the tenant was not read, so no way back can be planned", code="snapshot-missing")
@@ -88,7 +88,8 @@ def _settle(steps: Steps, step: Step) -> None:
         ) from None
 
 
-def _refuse_twice(store: Store, folder: Folder) -> None:
+def refuse_second_undo(store: Store, folder: Folder) -> None:
+    """Refuse (``run-open``) while another run takes this one back."""
     for other in store.folders():
         try:
             records = other.records()

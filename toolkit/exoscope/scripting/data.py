@@ -34,10 +34,24 @@ class ScriptApp(Noun, frozen=True):
     name: str
 
 
+class Fill(Noun, frozen=True):
+    """What an earlier step (``step``) yielded and stands in this script where the plan has holes: ``values`` by name.
+
+    The script reads the object, named as the plan names it, and compares before each step: a value is taken from nowhere else.
+    """
+
+    step: str
+    kind: ObjectKind
+    key: dict[str, str]
+    object: str
+    values: dict[str, str]
+
+
 class ScriptStep(Noun, frozen=True):
     """One step: see :class:`exoscope.model.plan.Step`. ``later``: steps of this script that change the same object afterwards.
 
-    Exactly one of ``template`` (with ``values``) and ``request`` is set.
+    ``yields``: what its object must show when it is read back. Exactly one of ``template`` (with ``values``) and ``request`` is
+    set.
     """
 
     id: str
@@ -49,6 +63,7 @@ class ScriptStep(Noun, frozen=True):
     before: State
     after: State
     later: tuple[str, ...] = ()
+    yields: tuple[str, ...] = ()
     template: str | None = None
     values: dict[str, Any] = msgspec.field(default_factory=dict)
     request: Request | None = None
@@ -67,6 +82,7 @@ class ScriptData(Noun, frozen=True):
     apps: tuple[ScriptApp, ...]
     notes: tuple[str, ...]
     after: After | None
+    fills: tuple[Fill, ...]
     steps: tuple[ScriptStep, ...]
 
 

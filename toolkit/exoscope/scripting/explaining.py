@@ -55,6 +55,8 @@ def _change(text: str, part: str) -> Explained:
         raise refused(f"the data block is not that of the {part} frame", text, len(head))
     if len({step.id for step in data.steps}) != len(data.steps) or not all(_fits(step, part) for step in data.steps):
         raise refused("a step of the data block is not one of this script", text, len(head))
+    if data.fills and part != "exchange":
+        raise refused("the data block fills what a Graph script cannot read", text, len(head))
     try:
         expected = text_of(data)
         operations = operations_of(data) if part == "exchange" else ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from exoscope.outcome import GuardRefused
 from exoscope.powershell import TemplateError, literal, render_guarded, template_dir
 from exoscope.scripting.data import ScriptData, ScriptStep, write_data
-from exoscope.scripting.reads import reads_of
+from exoscope.scripting.reads import Read, read_of_fill, reads_of
 
 BOM = b"\xef\xbb\xbf"
 MARK = "\u00e9\u6f22"
@@ -34,30 +34,38 @@ def text_of(data: ScriptData) -> str:
 
 def operations_of(data: ScriptData) -> tuple[str, ...]:
     """Every operation of an Exchange script, in the order of the file."""
-    found = [_connection()]
+    found = [_connection(), *(_text(read_of_fill(fill)) for fill in data.fills)]
     for step in data.steps:
-        found += [text for _, text in _reads(step)]
+        found += [_text(read) for read in reads_of(step)]
         found.append(_write(step))
     return tuple(found)
 
 
 def _operations(data: ScriptData) -> str:
-    blocks = []
-    for step in data.steps:
-        reads = "".join(f"            {literal(name)} = {{\n{text}            }}\n" for name, text in _reads(step))
-        blocks.append(
-            f"    {literal(step.id)} = @{{\n        'read'  = [ordered]@{{\n{reads}        }}\n"
-            f"        'write' = {{\n{_write(step)}        }}\n    }}\n"
-        )
-    return f"$ExoscopeConnection = {{\n{_connection()}}}\n$ExoscopeOperations = @{{\n{''.join(blocks)}}}\n"
+    filled = "".join(f"    {literal(fill.step)} = @{{\n{_reads((read_of_fill(fill),))}    }}\n" for fill in data.fills)
+    steps = "".join(
+        f"    {literal(step.id)} = @{{\n{_reads(reads_of(step))}"
+        f"        'write' = {{\n{_write(step)}        }}\n    }}\n"
+        for step in data.steps
+    )
+    return (
+        f"$ExoscopeConnection = {{\n{_connection()}}}\n"
+        f"$ExoscopeFilled = @{{\n{filled}}}\n"
+        f"$ExoscopeOperations = @{{\n{steps}}}\n"
+    )
 
 
 def _connection() -> str:
     return rendered("session/connection", {})
 
 
-def _reads(step: ScriptStep) -> list[tuple[str, str]]:
-    return [(name, rendered(template, values)) for name, template, values in reads_of(step)]
+def _reads(reads: tuple[Read, ...]) -> str:
+    each = "".join(f"            {literal(read[0])} = {{\n{_text(read)}            }}\n" for read in reads)
+    return f"        'read'  = [ordered]@{{\n{each}        }}\n"
+
+
+def _text(read: Read) -> str:
+    return rendered(read[1], read[2])
 
 
 def _write(step: ScriptStep) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -14,10 +15,13 @@ from exoscope.planning import states
 from exoscope.planning.operations import fits
 from exoscope.planning.timing import WAITS, gate_seconds
 from exoscope.powershell import holes, render_guarded
-from exoscope.scripting.data import After, ScriptApp, ScriptData, ScriptStep
+from exoscope.scripting.data import After, Fill, ScriptApp, ScriptData, ScriptStep
 
 VERSION = "/v1.0"
-_OWN = ("resource_id", "required_resource_access")
+OWN = frozenset({"resource_id", "required_resource_access"})
+"""Yields of a step's own reading just before its write: part of the call, not of what it made."""
+UNDO = "undo-"
+"""How the names of files begin that take a plan back."""
 
 
 class LeftOut(Noun, frozen=True):
@@ -32,6 +36,10 @@ class Part(Noun, frozen=True):
     """A script's data; its file name is ``data.script``."""
 
     data: ScriptData
+
+    def fills(self) -> dict[str, str]:
+        """What stands in it where the plan has holes: hole -> value."""
+        return {f"<{each.step}.{name}>": value for each in self.data.fills for name, value in each.values.items()}
 
 
 def graph_root(tenant: Tenant, origin: str | None = None) -> str:
@@ -60,18 +68,20 @@ def parts_of(
     lengthen: bool = True,
     stage: str | None = None,
     graph: str | None = None,
-    prefix: str = "",
+    filled: Mapping[str, Step] = MappingProxyType({}),
+    known: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
 ) -> tuple[tuple[Part, ...], tuple[LeftOut, ...]]:
     """The scripts of a plan in their order, or those of one stage, and those that cannot be written yet.
 
     A script cannot be written while a value that an earlier step yields stands in it as a hole, or when its stage begins with a
     wait that no earlier script of the plan begins. All apps go together: a stage's wait is its slowest app's. ``graph``: Graph's
-    origin where it is not the cloud's (a twin's). Raises NotFound for a stage that the plan has not, Refused ``plan-edited``
-    where a step's call is not what makes its transition, BadInput, GuardRefused.
+    origin where it is not the cloud's (a twin's). ``filled``: steps whose holes are filled, by id, from what earlier ones yielded
+    (``known``, by step id and name); which steps a file has does not depend on them. Raises NotFound for a stage that the plan
+    has not, Refused ``plan-edited`` where a step's call is not what makes its transition, BadInput, GuardRefused.
     """
     if stage is not None and stage not in {each.id for each in plan.stages}:
-        known = ", ".join(each.id for each in plan.stages) or "none"
-        raise NotFound(f"the plan has no stage {stage} (its stages: {known})")
+        names = ", ".join(each.id for each in plan.stages) or "none"
+        raise NotFound(f"the plan has no stage {stage} (its stages: {names})")
     root = graph_root(plan.tenant, graph)
     _refuse_misfits(plan)
     parts: list[Part] = []
@@ -84,9 +94,10 @@ def parts_of(
         for stretch in _stretches([step for step in plan.steps if step.stage == each.id]):
             number += 1
             kind = stretch[0].kind
-            name = f"{prefix}{number:02d}-{each.id}-{kind}.ps1"
+            name = f"{UNDO if plan.purpose == 'undo' else ''}{number:02d}-{each.id}-{kind}.ps1"
             if stage in (None, each.id):
-                missing = dict.fromkeys(hole for step in stretch for hole in missing_of(step))
+                ready = [filled.get(step.id, step) for step in stretch]
+                missing = dict.fromkeys(hole for step in ready for hole in missing_of(step))
                 if missing:
                     why = f"{', '.join(missing)} has no value before an earlier step was done"
                     left.append(LeftOut(name, each.id, why))
@@ -94,7 +105,8 @@ def parts_of(
                     left.append(LeftOut(name, each.id, "it follows a wait that no script of this plan begins"))
                 else:
                     after = previous and After(previous[0], previous[1], waiting, tuple(evidence))
-                    parts.append(Part(_data(plan, plan_hash, name, each.id, kind, stretch, root, after or None)))
+                    fills = _fills(plan, stretch, known)
+                    parts.append(Part(_data(plan, plan_hash, name, each.id, kind, ready, root, after or None, fills)))
             previous = (name, each.id)
             waiting, evidence = 0, {}
         waiting += math.ceil(max((gate_seconds(gate, waits, lengthen=lengthen) for gate in each.gates), default=0.0))
@@ -119,11 +131,12 @@ def _refuse_misfits(plan: Plan) -> None:
 
 
 def _stretches(steps: list[Step]) -> Iterator[list[Step]]:
-    """Steps of one kind in a row; what has holes stands apart, so that what has none can go first."""
+    """Steps of one kind in a row; what rests on what a step of the same stretch yields begins another one."""
     stretch: list[Step] = []
     for step in steps:
-        same = stretch and stretch[0].kind == step.kind and bool(missing_of(stretch[0])) == bool(missing_of(step))
-        if stretch and not same:
+        made = {each.id for each in stretch}
+        rests = any(_maker(hole) in made for hole in missing_of(step))
+        if stretch and (stretch[0].kind != step.kind or rests):
             yield stretch
             stretch = []
         stretch.append(step)
@@ -135,8 +148,27 @@ def missing_of(step: Step) -> tuple[str, ...]:
     """Holes that this step's own reading, just before its write, does not fill."""
     request = [] if step.request is None else [step.request.path, step.request.body]
     found = holes([step.target.key, step.before, step.after, step.values, step.script, *request])
-    own = {f"<{step.id}.{name}>" for name in _OWN}
+    own = {f"<{step.id}.{name}>" for name in OWN}
     return tuple(hole for hole in found if hole not in own)
+
+
+def _maker(hole: str) -> str:
+    """The id of the step that yields what a hole stands for."""
+    return hole[1:-1].partition(".")[0]
+
+
+def _fills(plan: Plan, stretch: list[Step], known: Mapping[str, Mapping[str, str]]) -> tuple[Fill, ...]:
+    """What the script must find the objects of earlier steps to be, for what stands in it in place of holes."""
+    wanted: dict[str, dict[str, str]] = {}
+    for hole in dict.fromkeys(hole for step in stretch for hole in missing_of(step)):
+        maker, name = _maker(hole), hole[1:-1].partition(".")[2]
+        wanted.setdefault(maker, {})[name] = known[maker][name]
+    steps = {step.id: step for step in plan.steps}
+    return tuple(
+        Fill(maker, target.kind, target.key, states.told(target), values)
+        for maker, values in wanted.items()
+        for target in (steps[maker].target,)
+    )
 
 
 def _data(
@@ -148,6 +180,7 @@ def _data(
     steps: list[Step],
     root: str,
     after: After | None,
+    fills: tuple[Fill, ...],
 ) -> ScriptData:
     apps = {step.app_id for step in steps}
     concerned = [app for app in plan.apps if app.app_id in apps or None in apps]
@@ -162,11 +195,13 @@ def _data(
         apps=tuple(ScriptApp(app.app_id, app.display_name) for app in concerned),
         notes=tuple(dict.fromkeys(note for app in concerned for note in app.notes)),
         after=after,
-        steps=tuple(_step(step, steps[place + 1 :]) for place, step in enumerate(steps)),
+        fills=fills,
+        steps=tuple(script_step(step, steps[place + 1 :]) for place, step in enumerate(steps)),
     )
 
 
-def _step(step: Step, following: list[Step]) -> ScriptStep:
+def script_step(step: Step, following: Sequence[Step] = ()) -> ScriptStep:
+    """A step as the data block says it; ``following``: the steps after it in the same script."""
     same = states.key_of(step.target)
     return ScriptStep(
         id=step.id,
@@ -178,6 +213,7 @@ def _step(step: Step, following: list[Step]) -> ScriptStep:
         before=step.before,
         after=step.after,
         later=tuple(each.id for each in following if states.key_of(each.target) == same),
+        yields=tuple(name for name in step.yields if name not in OWN),
         template=step.template,
         values=step.values,
         request=step.request,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from exoscope.scripting.data import ScriptStep
+from exoscope.scripting.data import Fill, ScriptStep
 
 Read = tuple[str, str, dict[str, Any]]
 """The frame's name for the rows, the template, and its values."""
@@ -34,6 +34,13 @@ def reads_of(step: ScriptStep) -> tuple[Read, ...]:
     if step.kind == "group_member":
         return (_group(key["group"]), _members(key["group"]))
     raise ValueError(f"{step.kind} is no object of Exchange")
+
+
+def read_of_fill(fill: Fill) -> Read:
+    """How a script reads again what an earlier step made. Raises ValueError for a kind whose values no step of Exchange uses."""
+    if fill.kind != "group":
+        raise ValueError(f"what a {fill.kind} yields stands in no script")
+    return "distribution_group", "inventory/distribution_group", {"identity": fill.key["name"]}
 
 
 def _assignment(step: ScriptStep) -> tuple[Read, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
@@ -39,6 +40,8 @@ class ScriptResult(Noun, frozen=True):
 def load_result(data: bytes, name: str) -> ScriptResult:
     """A result from its bytes (PowerShell may begin it with a byte order mark). Raises BadInput for anything else."""
     try:
-        return msgspec.json.decode(data.removeprefix(b"\xef\xbb\xbf"), type=ScriptResult)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        result = msgspec.json.decode(data.removeprefix(b"\xef\xbb\xbf"), type=ScriptResult)
+        datetime.fromisoformat(result.started_at).astimezone()
+    except (msgspec.DecodeError, ValueError, OverflowError) as error:
         raise BadInput(f"{name} is no result of a script of exoscope: {error}") from None
+    return result

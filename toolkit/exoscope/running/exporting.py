@@ -52,7 +52,7 @@ def export(
     state = next((state for _, state in store.runs_of(file.hash) if not state.undone), None)
     if state is not None:
         refuse_elsewhere(state, lengthen=lengthen)
-        known, waits = state.known, state.started.waits
+        known, waits = state.known, state.waits
     apps = {app.app_id.casefold(): app for app in file.plan.apps}
     filled: dict[str, Step] = {}
     for step in file.plan.steps:

@@ -14,6 +14,7 @@ from exoscope.model import Plan, Snapshot, State, Step
 from exoscope.outcome import BadInput, Refused
 from exoscope.planning import DoneStep, dump_plan, effect, load_plan, plan_scope, undo_plan
 from exoscope.planning.answer import addresses_of
+from exoscope.planning.gating import ungated
 from exoscope.planning.states import key_of
 from exoscope.powershell import fill
 from exoscope.proving import of_plan
@@ -189,3 +190,10 @@ def test_a_tenant_that_did_not_move_stops_no_app_at_any_stage(given_tenant: dict
             assert (survey.notes, survey.moved) == ((), ())
             if not left:
                 assert of_plan(app, Reach(now)).not_scoped_because == app.not_scoped_because
+
+
+@FAST
+@given(tenants(), intents())
+def test_every_plan_has_the_gates_it_must_have(given_tenant: dict[str, Any], text: str) -> None:
+    _, plan = planned(given_tenant, text)
+    assert list(ungated(plan)) == []

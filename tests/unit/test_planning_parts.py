@@ -24,6 +24,7 @@ from exoscope.planning import (
     plan_scope,
     schedule,
 )
+from exoscope.planning.gating import ungated
 from exoscope.planning.operations import Context, NoOperation, operation
 from exoscope.planning.operations import step as make_step
 from exoscope.planning.states import agrees, differences, key_of, shown
@@ -445,3 +446,36 @@ def test_a_consent_that_an_intent_keeps_is_the_same_reason_when_it_is_asked_abou
     assert of_plan(plan.apps[0], after).not_scoped_because == ("leftover-consent",)
     assert of_intent(intent, after)[0].not_scoped_because == ("leftover-consent",)
     assert compare(plan.apps[0], plan.steps, {}, snapshot).moved == ()
+
+
+def _with_gates(plan: Plan, change: Any) -> Plan:
+    stages = tuple(
+        replace(each, gates=tuple(gate for g in each.gates if (gate := change(each.id, g)))) for each in plan.stages
+    )
+    return replace(plan, stages=stages)
+
+
+@pytest.mark.parametrize("mechanism", ["rbac", "access-policy"])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda stage, gate: None, "followed by no gate"),
+        (lambda stage, gate: replace(gate, evidence=()), "followed by no gate"),
+        (lambda stage, gate: replace(gate, waits=()), "followed by no gate"),
+        (lambda stage, gate: replace(gate, app_id="somebody else's"), "followed by no gate"),
+        (lambda stage, gate: gate if stage in ("cutover", "consent") else None, "comes before"),
+        (lambda stage, gate: gate if stage in ("grant", "restrict") else None, "followed by no gate"),
+    ],
+)
+def test_a_plan_without_the_gates_it_must_have_is_told(mechanism: str, change: Any, words: str) -> None:
+    _, plan = a_plan({"apps": {"omni": {"consents": ["Mail.Read"] if mechanism == "rbac" else []}}}, mechanism)
+    assert list(ungated(plan)) == []
+    assert any(words in each for each in ungated(_with_gates(plan, change)))
+
+
+def test_a_consent_moved_before_its_gate_is_told() -> None:
+    _, plan = a_plan()
+    early = replace(plan, steps=tuple(replace(each, stage="grant") for each in plan.steps))
+    assert any("before anything was seen that would replace it" in each for each in ungated(early))
+    lost = replace(plan, steps=tuple(replace(each, stage="nowhere") for each in plan.steps))
+    assert any("followed by no gate" in each for each in ungated(lost))

@@ -219,3 +219,14 @@ def test_a_plan_whose_step_names_another_group_than_the_one_it_is_about_stops_be
     answer = json.loads(ended.stdout)
     assert (ended.exit_code, answer["apps"][0]["code"]) == (5, "moved"), answer
     assert [step for step, _ in desk.bench.tenancy.calls] == ["step-1"]
+
+
+def test_a_plan_hashed_again_without_its_gates_is_refused(desk: Desk) -> None:
+    bench = desk.bench
+    plan = replace(bench.file.plan, stages=tuple(replace(each, gates=()) for each in bench.file.plan.stages))
+    desk.plan.write_bytes(dump_plan(plan))
+    ended = desk.run(apply.command, str(desk.plan), "--yes", "--json")
+    assert isinstance(ended.exception, Refused)
+    assert ended.exception.code == "plan-edited"
+    assert "followed by no gate" in ended.exception.message
+    assert bench.tenancy.calls == []

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from exoscope.model import PlanFile
 from exoscope.outcome import ExoscopeError, Refused, Unreadable
+from exoscope.planning.gating import ungated
 from exoscope.planning.hashing import plan_hash
 from exoscope.planning.operations import fits
 from exoscope.running.answer import RunAnswer
@@ -76,6 +77,8 @@ def refuse_misfits(file: PlanFile) -> None:
                 code="plan-edited",
                 next="Plan again, and review the plan that will run.",
             )
+    for missing in ungated(file.plan):
+        raise Refused(missing, code="plan-edited", next="Plan again, and review the plan that will run.")
 
 
 def refuse_elsewhere(state: RunState, *, lengthen: bool) -> None:

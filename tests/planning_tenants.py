@@ -5,7 +5,8 @@ mailboxes: [ada, …] or {ada: {Department: Sales}};  groups: {sales: {members: 
 units: {berlin: [ada]};  apps: {omni: {consents: [Mail.Read, exo:full_access_as_app], requested: […], foreign: true, …}};
 pointers: [omni, {app: omni, object_id: …}];  scopes: {name: filter};  organization: {…};  absent: [list names];
 assignments: [{name, role, app, scope: organization | scope:NAME | unit:NAME | group:NAME, enabled}];
-policies: [{app: omni or "*", right: RestrictAccess, group: sales, valid: true}].
+policies: [{app: omni or "*", right: RestrictAccess, group: sales (or a mailbox), valid: true}];
+roles: {name: [permissions]};  unread: {what: why};  crowd: 1200 (mailboxes crowd0 …; as a member, CROWD is all of them).
 In filters, ``DN(sales)`` stands for a group's DN; elsewhere ``ID(sales)`` for a Guid.
 """
 
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -32,10 +33,12 @@ from exoscope.model import (
     PolicyScope,
     Recipient,
     Requested,
+    Role,
     RoleAssignment,
     ServicePrincipal,
     Snapshot,
     Tenant,
+    Unread,
 )
 from exoscope.planning.effect import to_scope
 
@@ -65,6 +68,7 @@ def dn(name: str) -> str:
 
 
 def tenant(given: Mapping[str, Any]) -> Snapshot:
+    crowd = [f"crowd{n}" for n in range(given.get("crowd", 0))]
     snapshot = Snapshot(
         format="exoscope/snapshot@1",
         read_at=READ_AT,
@@ -75,14 +79,19 @@ def tenant(given: Mapping[str, Any]) -> Snapshot:
         role_assignments=tuple(_assignment(each) for each in given.get("assignments", ())),
         access_policies=tuple(_policy(each) for each in given.get("policies", ())),
         attributes_read=tuple(given.get("attributes_read", ("Department", "CustomAttribute1"))),
-        recipients=_recipients(given.get("mailboxes", ()), given.get("mail_users", ())),
-        groups=tuple(_group(name, each) for name, each in given.get("groups", {}).items()),
+        recipients=_recipients(given.get("mailboxes", ()), given.get("mail_users", ()))
+        + tuple(_recipient(name, "UserMailbox", {}) for name in crowd),
+        groups=tuple(_group(name, each, crowd) for name, each in given.get("groups", {}).items()),
         administrative_units=tuple(
             AdministrativeUnit(guid(f"unit {name}"), name, tuple(guid(f"{m} external") for m in members))
             for name, members in given.get("units", {}).items()
         ),
         organization=_organization(given.get("organization", {})),
+        unread=tuple(Unread(named(what), why) for what, why in given.get("unread", {}).items()),
     )
+    if "roles" in given:
+        roles = tuple(Role(name, tuple(permissions)) for name, permissions in given["roles"].items())
+        snapshot = replace(snapshot, roles=roles)
     return replace(snapshot, **dict.fromkeys(given.get("absent", ()), UNSET))
 
 
@@ -100,7 +109,10 @@ def _organization(given: Mapping[str, Any]) -> Organization:
 
 def _permission(text: str) -> tuple[str, str, str]:
     resource, _, name = text.rpartition(":")
-    known = permission(name, EXCHANGE if resource == "exo" else GRAPH)
+    name, _, other = name.partition("@")  # NAME@OTHER: called so, with the app role id of another
+    known = permission(other or name, EXCHANGE if resource == "exo" else GRAPH)
+    if other and known is not None:
+        return known.resource, str(known.app_role_id), name
     if known is None or known.app_role_id is None:
         return (EXCHANGE if resource == "exo" else GRAPH), guid(f"role {name}"), name
     return known.resource, known.app_role_id, known.name
@@ -109,7 +121,7 @@ def _permission(text: str) -> tuple[str, str, str]:
 def _app(name: str, given: Mapping[str, Any]) -> App:
     fields: dict[str, Any] = {
         "kind": given.get("kind", "Application"),
-        "account_enabled": True,
+        "account_enabled": not given.get("disabled", False),
         "token_lifetime_minutes": given.get("token_lifetime_minutes"),
     }
     for key in given.get("absent", ()):
@@ -185,16 +197,18 @@ def _recipient(name: str, kind: str, attributes: Mapping[str, Any]) -> Recipient
     )
 
 
-def _group(name: str, given: Any) -> Group:
+def _group(name: str, given: Any, crowd: Sequence[str] = ()) -> Group:
     each = given if isinstance(given, dict) else {"members": given}
     members = each.get("members", ())
+    if members is not None and "CROWD" in members:
+        members = [*(member for member in members if member != "CROWD"), *crowd]
     return Group(
         guid=guid(name),
         external_directory_object_id=guid(f"{name} external"),
         sid=f"S-1-5-21-{name}",
         display_name=each.get("display_name", name),
         primary_smtp_address=address(each.get("address", name)),
-        distinguished_name=dn(name),
+        distinguished_name=each.get("dn", dn(name)),
         recipient_type_details=each.get("type", "MailUniversalSecurityGroup"),
         members=None if members is None else tuple(guid(member) for member in members),
         owners=each.get("owners", UNSET),

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from exoscope.model import PlanFile, Proof, Snapshot, Tenant, Unread
-from exoscope.planning.answer import PlanAnswer, ShownAnswer
+from exoscope.planning.answer import MigrateAnswer, PlanAnswer, ShownAnswer
 from exoscope.reach import MailboxAnswer, ReachAnswer, Story
 from exoscope.rehearsing.demo import DemoAnswer
 from exoscope.rehearsing.rehearse import Rehearsal
@@ -132,6 +132,7 @@ ANSWERS: dict[str, tuple[type, str]] = {
     "guard": (GuardAnswer, "exoscope guard --json: one line a file"),
     "snapshot-answer": (SnapshotAnswer, "exoscope snapshot --json"),
     "plan": (PlanAnswer, "exoscope plan --json"),
+    "migrate": (MigrateAnswer, "exoscope migrate --json"),
     "show": (ShownAnswer, "exoscope show --json"),
     "script": (ScriptAnswer, "exoscope script --json"),
     "run": (RunAnswer, "exoscope apply, resume, undo and status --json"),

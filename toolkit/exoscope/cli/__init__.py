@@ -10,6 +10,7 @@ COMMANDS = {
     "explain": Place("Look", "explain", "Tell the story of one answer, rule by rule."),
     "snapshot": Place("Look", "snapshot", "Read a tenant into a file."),
     "plan": Place("Change", "plan", "Plan the steps from a tenant to an intent."),
+    "migrate": Place("Change", "migrate", "Plan the move from Application Access Policies to roles."),
     "show": Place("Change", "show", "Print a plan: stages, steps, needs, times, exact PowerShell."),
     "script": Place("Change", "script", "Write a plan as PowerShell files for change control."),
     "apply": Place("Change", "apply", "Run a plan up to the first gate that is not open."),

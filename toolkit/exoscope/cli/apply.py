@@ -16,6 +16,7 @@ from exoscope.cli import changing, frame, roads
 )
 @frame.yes_option
 @frame.wait_option
+@frame.until_option
 @frame.profile_option
 @frame.state_option
 @frame.json_option
@@ -24,6 +25,7 @@ def command(
     expected: str | None,
     yes: bool,
     wait: float | None,
+    until: str | None,
     profile: Path | None,
     state: Path | None,
     as_json: bool,
@@ -44,4 +46,4 @@ def command(
         changing.summary(file.plan)
         changing.ask("Run it?")
     wanted = f"sha256:{expected}" if expected is not None and ":" not in expected else expected
-    changing.finish(running.apply(file, desk, wait=wait or 0.0, expected_hash=wanted), as_json=as_json)
+    changing.finish(running.apply(file, desk, wait=wait or 0.0, until=until, expected_hash=wanted), as_json=as_json)

@@ -203,6 +203,13 @@ def wait_option(function: Decorated) -> Decorated:
     )(function)
 
 
+def until_option(function: Decorated) -> Decorated:
+    """``--until ID``."""
+    return click.option(
+        "--until", metavar="STAGE", help="Run through this stage and its gate, and no further; resume goes on."
+    )(function)
+
+
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 

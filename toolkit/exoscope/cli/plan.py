@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from exoscope.cli import frame, roads
-from exoscope.cli.planning import Waits, print_apps, print_plan, print_refusals, say_where, write_file
+from exoscope.cli import frame
+from exoscope.cli.planning import (
+    Waits,
+    print_apps,
+    print_plan,
+    print_refusals,
+    read_into,
+    say_where,
+    tenant_for,
+    write_file,
+)
 from exoscope.outcome import BadInput, Exit, Refused
-
-if TYPE_CHECKING:
-    from exoscope.model import Intent, Snapshot
 
 
 @frame.command("plan", short_help="Plan the steps from a tenant to an intent.")
@@ -53,16 +58,17 @@ def command(
     from exoscope.intent import load_intent
     from exoscope.planning import dump_plan, load_plan, plan_answer, plan_scope, refused_answer
     from exoscope.reach import Reach
+    from exoscope.reading.wanted import wanted_for
 
     if yes and snapshot is not None:
         raise click.UsageError("--yes is about the road to Exchange, and with --snapshot none is taken")
-    place = _read_into(output)
+    place = read_into(output)
     for each in (output, *(() if snapshot else (place,))):
         frame.not_over(each, intent, snapshot)
     wanted = load_intent(intent)
     waits = Waits(profile)
     del state  # a plan keeps no state; the option stands on every command that opens a session
-    tenant = _snapshot(snapshot, wanted, output, profile, yes=yes)
+    tenant = tenant_for(snapshot, wanted_for(wanted), output, profile, yes=yes)
     try:
         plan = plan_scope(tenant, wanted, accept_customization=accept_customization)
     except BadInput as error:
@@ -89,27 +95,3 @@ def command(
     say_where(f"The plan is in {output}.")
     if plan.refusals:
         frame.finish(Exit.FINDINGS)
-
-
-def _snapshot(given: Path | None, wanted: Intent, output: Path, profile: Path | None, *, yes: bool) -> Snapshot:
-    """The snapshot that was named, or the tenant read now and written beside the plan."""
-    from exoscope import snapshot as snapshots
-
-    if given is not None:
-        return snapshots.load(given)
-    from exoscope.clock import SystemClock
-    from exoscope.reading import Connection, read_snapshot, wanted_for
-
-    with Connection(roads.profile_with_road(profile, yes=yes), SystemClock(), frame.say) as connection:
-        tenant = read_snapshot(connection, wanted=wanted_for(wanted), progress=frame.passing)
-    place = _read_into(output)
-    snapshots.save(tenant, place)
-    say_where(f"The tenant was read into {place}.")
-    for unread in tenant.unread:
-        say_where(f"  not read: {unread.what}: {unread.why}")
-    return tenant
-
-
-def _read_into(output: Path) -> Path:
-    """Where the tenant goes when ``plan`` reads it."""
-    return output.with_name(f"{output.stem}.snapshot.json")

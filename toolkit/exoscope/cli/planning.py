@@ -16,8 +16,9 @@ from exoscope.outcome import BadInput
 
 if TYPE_CHECKING:
     from exoscope.model import Plan, Snapshot, Step, WaitKind
-    from exoscope.outcome import Refusal
+    from exoscope.outcome import Finding, Refusal
     from exoscope.planning.answer import AppAnswer
+    from exoscope.reading.wanted import Wanted
 
 
 class Waits:
@@ -45,7 +46,7 @@ def print_plan(plan: Plan, hash: str, waits: Waits, *, start: datetime | None = 
     line(f"Plan {hash}")
     line(f"Tenant {plan.tenant.domain} ({plan.tenant.id}), {len(plan.apps)} app(s), {len(plan.steps)} step(s)")
     if not plan.steps:
-        line("Nothing to do: the tenant is as the intent says.")
+        line("Nothing to do." if plan.purpose == "migrate" else "Nothing to do: the tenant is as the intent says.")
     times = {time.stage: time for time in schedule(plan, waits.seconds, lengthen=waits.lengthen)}
     for stage in plan.stages:
         line()
@@ -110,6 +111,44 @@ def print_refusals(refusals: tuple[Refusal, ...], tenant: Snapshot | None = None
     block(
         "Refused",
         (f"{each.code}: {names.get(each.app or '', each.app or 'the intent')}: {each.message}" for each in refusals),
+    )
+
+
+def tenant_for(given: Path | None, wanted: Wanted, output: Path, profile: Path | None, *, yes: bool) -> Snapshot:
+    """The snapshot that was named, or the tenant read now and written beside the plan."""
+    from exoscope import snapshot as snapshots
+
+    if given is not None:
+        return snapshots.load(given)
+    from exoscope.cli import roads
+    from exoscope.clock import SystemClock
+    from exoscope.reading import Connection, read_snapshot
+
+    with Connection(roads.profile_with_road(profile, yes=yes), SystemClock(), frame.say) as connection:
+        tenant = read_snapshot(connection, wanted=wanted, progress=frame.passing)
+    place = read_into(output)
+    snapshots.save(tenant, place)
+    say_where(f"The tenant was read into {place}.")
+    for unread in tenant.unread:
+        say_where(f"  not read: {unread.what}: {unread.why}")
+    return tenant
+
+
+def read_into(output: Path) -> Path:
+    """Where the tenant goes when a plan reads it."""
+    return output.with_name(f"{output.stem}.snapshot.json")
+
+
+def print_findings(findings: tuple[Finding, ...], tenant: Snapshot | None = None) -> None:
+    """What an admin should know beside a plan; by name too where the tenant is at hand."""
+    apps = () if tenant is None or not isinstance(tenant.apps, tuple) else tenant.apps
+    names = {app.app_id: app.display_name for app in apps}
+    block(
+        "Findings",
+        (
+            f"{each.code}: {names.get(each.app_id or '', each.app_id or 'the tenant')}: {each.message}"
+            for each in findings
+        ),
     )
 
 

@@ -13,10 +13,19 @@ from exoscope.cli import changing, frame, roads
 @click.argument("run", metavar="RUN")
 @frame.yes_option
 @frame.wait_option
+@frame.until_option
 @frame.profile_option
 @frame.state_option
 @frame.json_option
-def command(run: str, yes: bool, wait: float | None, profile: Path | None, state: Path | None, as_json: bool) -> None:
+def command(
+    run: str,
+    yes: bool,
+    wait: float | None,
+    until: str | None,
+    profile: Path | None,
+    state: Path | None,
+    as_json: bool,
+) -> None:
     """Go on with a run: after a gate's wait, after Ctrl-C, after a lost session or a killed process.
 
     RUN is a run's id, a unique beginning or ending of it, or `last`. Nothing that was done is repeated; a step whose outcome is
@@ -29,4 +38,4 @@ def command(run: str, yes: bool, wait: float | None, profile: Path | None, state
     if not yes and frame.interactive():
         frame.say(running.status(run, desk.store, SystemClock()).why)
         changing.ask("Go on?")
-    changing.finish(running.resume(run, desk, wait=wait or 0.0), as_json=as_json)
+    changing.finish(running.resume(run, desk, wait=wait or 0.0, until=until), as_json=as_json)

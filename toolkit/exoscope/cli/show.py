@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from exoscope.cli import frame
-from exoscope.cli.planning import Waits, print_plan, print_refusals
+from exoscope.cli.planning import Waits, print_findings, print_plan, print_refusals
 from exoscope.cli.printing import line, told
 
 
@@ -20,6 +20,8 @@ def command(plan: Path, profile: Path | None, as_json: bool) -> None:
 
     Reads the plan, and the profile for its waits; asks nothing of the tenant. An edited plan is refused (exit 4).
     """
+    from msgspec import UnsetType
+
     from exoscope.clock import SystemClock
     from exoscope.planning import load_plan
     from exoscope.planning.answer import shown_answer
@@ -42,4 +44,5 @@ def command(plan: Path, profile: Path | None, as_json: bool) -> None:
                     line(f"    {word}: {told(these)}")
         for note in app.notes:
             line(f"  note: {note}")
+    print_findings(() if isinstance(file.plan.findings, UnsetType) else file.plan.findings)
     print_refusals(file.plan.refusals)

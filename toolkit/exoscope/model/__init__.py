@@ -5,9 +5,14 @@ from __future__ import annotations
 from exoscope.model.intent import Intent, IntentEntry, IntentScope, Mechanism, OnLeftover, Prove, ScopeKind
 from exoscope.model.observed import Observed
 from exoscope.model.plan import (
+    AcceptCode,
+    Accepted,
+    AcceptedLoss,
     Addresses,
     AppPlan,
     Gate,
+    Migration,
+    Nested,
     ObjectKind,
     PermissionReach,
     Plan,
@@ -17,6 +22,7 @@ from exoscope.model.plan import (
     Stage,
     State,
     Step,
+    StepReach,
     Target,
     WaitKind,
 )
@@ -52,6 +58,9 @@ from exoscope.model.tenant import (
 )
 
 __all__ = [
+    "AcceptCode",
+    "Accepted",
+    "AcceptedLoss",
     "AccessPolicy",
     "Addresses",
     "AdministrativeUnit",
@@ -73,7 +82,9 @@ __all__ = [
     "ManagementScope",
     "ManagementScopeScope",
     "Mechanism",
+    "Migration",
     "Moved",
+    "Nested",
     "Noun",
     "ObjectKind",
     "Observed",
@@ -101,6 +112,7 @@ __all__ = [
     "Stage",
     "State",
     "Step",
+    "StepReach",
     "Target",
     "Tenant",
     "Unread",

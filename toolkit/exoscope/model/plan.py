@@ -32,11 +32,11 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from msgspec import field
+from msgspec import UNSET, field
 
 from exoscope.model.intent import IntentScope, Mechanism, Prove
-from exoscope.model.tenant import Noun, Tenant
-from exoscope.outcome import Refusal
+from exoscope.model.tenant import Noun, Tenant, Unset
+from exoscope.outcome import Finding, Refusal
 
 FORMAT = "exoscope/plan@1"
 
@@ -99,14 +99,26 @@ class Addresses(Noun, frozen=True):
     all_but: bool = False
 
 
+class StepReach(Noun, frozen=True):
+    """What one permission gains and loses when a step acts, as against the step before."""
+
+    step: str
+    gained: Addresses
+    lost: Addresses
+
+
 class PermissionReach(Noun, frozen=True):
-    """Reach of one permission before and after the plan. ``unknown`` are mailboxes whose answer is unknown before or after."""
+    """Reach of one permission before and after the plan. ``unknown`` are mailboxes whose answer is unknown before or after.
+
+    ``steps`` (of a migration; absent from other plans): the steps at which it changes; none: it is the same at every step.
+    """
 
     before: Addresses
     after: Addresses
     gained: Addresses
     lost: Addresses
     unknown: Addresses
+    steps: tuple[StepReach, ...] | Unset = UNSET
 
 
 class PlanEntry(Noun, frozen=True):
@@ -129,12 +141,13 @@ class PlanEntry(Noun, frozen=True):
 class Gate(Noun, frozen=True):
     """What one app waits for at the end of a stage, and which witnesses must then be seen.
 
-    ``token_minutes`` is the lifetime a token-lifetime policy gives the app where that is longer than the wait kind's.
+    ``baseline``: Exchange's own test of the policies, before anything is changed. ``token_minutes`` is the lifetime a
+    token-lifetime policy gives the app where that is longer than the wait kind's.
     """
 
     app_id: str
     waits: tuple[WaitKind, ...]
-    evidence: tuple[Literal["exchange", "policy", "graph"], ...]
+    evidence: tuple[Literal["exchange", "policy", "graph", "baseline"], ...]
     token_minutes: int | None = None
 
 
@@ -164,8 +177,48 @@ class AppPlan(Noun, frozen=True):
     notes: tuple[str, ...] = ()
 
 
+Nested = Literal["auto", "filter", "group", "refuse"]
+AcceptCode = Literal["deny-fails-open", "no-role", "legacy-consent", "reconsent"]
+
+
+class Accepted(Noun, frozen=True):
+    """Something that an admin accepts for one app (appId)."""
+
+    code: AcceptCode
+    app: str
+
+
+class AcceptedLoss(Noun, frozen=True):
+    """A mailbox (primary address) that one app (appId) may lose."""
+
+    app: str
+    address: str
+
+
+class Migration(Noun, frozen=True):
+    """How a migration was asked for: what its plan was derived with, beside the tenant. Sorted, so that it is part of the hash.
+
+    ``nested``: what becomes of groups inside a policy's group; ``compact``: roles that give several permissions at once;
+    ``also_scope``: permissions that policies do not govern as well; ``drop_dead``: policies that restrain nobody go.
+    """
+
+    nested: Nested = "auto"
+    compact: bool = False
+    also_scope: bool = False
+    drop_dead: bool = False
+    accept: tuple[Accepted, ...] = ()
+    accept_loss: tuple[AcceptedLoss, ...] = ()
+
+    def accepts(self, code: AcceptCode, app_id: str) -> bool:
+        """Is this accepted for this app?"""
+        return any(each.code == code and each.app.casefold() == app_id.casefold() for each in self.accept)
+
+
 class Plan(Noun, frozen=True):
-    """A whole plan. ``purpose``: apply an intent, or undo a run (``of_run``). Holds no clock time and no seconds."""
+    """A whole plan. ``purpose``: apply an intent, or undo a run (``of_run``). Holds no clock time and no seconds.
+
+    ``migration`` and ``findings`` stand in plans of a migration only.
+    """
 
     purpose: Literal["scope", "migrate", "onboard", "undo"]
     tenant: Tenant
@@ -175,6 +228,8 @@ class Plan(Noun, frozen=True):
     steps: tuple[Step, ...]
     refusals: tuple[Refusal, ...] = ()
     of_run: str | None = None
+    migration: Migration | Unset = UNSET
+    findings: tuple[Finding, ...] | Unset = UNSET
 
 
 class PlanFile(Noun, frozen=True):

@@ -13,7 +13,14 @@ snapshot, ``operations.step`` makes the step of any transition.
 
 from __future__ import annotations
 
-from exoscope.planning.answer import PlanAnswer, plan_answer, refused_answer
+from exoscope.planning.answer import (
+    MigrateAnswer,
+    PlanAnswer,
+    migrate_answer,
+    plan_answer,
+    refused_answer,
+    refused_migration,
+)
 from exoscope.planning.hashing import content_hash, dump_plan, load_plan, plan_hash
 from exoscope.planning.planner import plan_scope
 from exoscope.planning.timing import WAITS, StageTime, gate_seconds, schedule
@@ -22,16 +29,19 @@ from exoscope.planning.undo import DoneStep, undo_plan
 __all__ = [
     "WAITS",
     "DoneStep",
+    "MigrateAnswer",
     "PlanAnswer",
     "StageTime",
     "content_hash",
     "dump_plan",
     "gate_seconds",
     "load_plan",
+    "migrate_answer",
     "plan_answer",
     "plan_hash",
     "plan_scope",
     "refused_answer",
+    "refused_migration",
     "schedule",
     "undo_plan",
 ]

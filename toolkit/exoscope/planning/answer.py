@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Literal
 
+from msgspec import UNSET, UnsetType
+
 from exoscope.clock import iso
-from exoscope.model import Addresses, AppPlan, Noun, Plan, PlanFile, Request, Step, Tenant, WaitKind
-from exoscope.outcome import Refusal
+from exoscope.model import Addresses, AppPlan, Noun, Plan, PlanFile, Request, Step, Tenant, Unset, WaitKind
+from exoscope.outcome import Finding, Refusal
 from exoscope.planning.timing import WAITS, schedule
 from exoscope.powershell import holes
 
@@ -97,6 +99,36 @@ def plan_answer(
     )
 
 
+class MigrateAnswer(Noun, frozen=True):
+    """``exoscope migrate --json``: as of ``plan``, and what an admin should know beside it."""
+
+    hash: str | None
+    apps: tuple[AppAnswer, ...]
+    stages: tuple[StageAnswer, ...]
+    steps: tuple[StepAnswer, ...]
+    refusals: tuple[Refusal, ...]
+    findings: tuple[Finding, ...]
+
+
+def migrate_answer(
+    plan: Plan,
+    hash: str,
+    mailboxes: tuple[str, ...],
+    waits: Mapping[WaitKind, float] = WAITS,
+    *,
+    lengthen: bool = True,
+) -> MigrateAnswer:
+    """The answer for a migration's plan; see :func:`plan_answer`."""
+    of_plan = plan_answer(plan, hash, mailboxes, waits, lengthen=lengthen)
+    found = () if isinstance(plan.findings, UnsetType) else plan.findings
+    return MigrateAnswer(of_plan.hash, of_plan.apps, of_plan.stages, of_plan.steps, of_plan.refusals, found)
+
+
+def refused_migration(refusals: tuple[Refusal, ...]) -> MigrateAnswer:
+    """The answer where every app is refused."""
+    return MigrateAnswer(None, (), (), (), refusals, ())
+
+
 def refused_answer(refusals: tuple[Refusal, ...]) -> PlanAnswer:
     """The answer where every app is refused."""
     return PlanAnswer(None, (), (), (), refusals)
@@ -177,6 +209,7 @@ class ShownAnswer(Noun, frozen=True):
     stages: tuple[ShownStage, ...]
     steps: tuple[StepAnswer, ...]
     refusals: tuple[Refusal, ...]
+    findings: tuple[Finding, ...] | Unset = UNSET
 
 
 def shown_answer(
@@ -197,4 +230,6 @@ def shown_answer(
         for stage in plan.stages
     )
     steps = tuple(step_answer(step) for step in plan.steps)
-    return ShownAnswer(file.hash, plan.purpose, plan.tenant, iso(start), plan.apps, stages, steps, plan.refusals)
+    return ShownAnswer(
+        file.hash, plan.purpose, plan.tenant, iso(start), plan.apps, stages, steps, plan.refusals, plan.findings
+    )

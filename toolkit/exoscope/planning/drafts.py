@@ -11,16 +11,34 @@ from exoscope.planning.world import Mailboxes
 
 _T = TypeVar("_T")
 
-StageId = Literal["customize", "restrict", "grant", "consent", "cutover", "revoke", "restore", "withdraw", "reopen"]
+StageId = Literal[
+    "customize",
+    "baseline",
+    "overlap",
+    "grant",
+    "cutover",
+    "finish",
+    "restrict",
+    "consent",
+    "revoke",
+    "reopen",
+    "restrain",
+    "restore",
+    "withdraw",
+]
 
 TITLES: dict[StageId, str] = {
     "customize": "Enable organisation customisation",
+    "baseline": "See that Exchange's test of the policies agrees with the prediction",
+    "overlap": "Give by roles what the policies leave, beside consents and policies",
     "grant": "Grant the narrow access beside what is held",
     "cutover": "Remove the tenant-wide consents",
+    "finish": "Remove the access policies that restrain nothing any more",
     "restrict": "Restrict by access policy before anything is consented",
     "consent": "Consent to what the policy now restricts",
     "revoke": "Take back what was consented",
     "reopen": "Remove the restriction",
+    "restrain": "Make the removed access policies again",
     "restore": "Give the removed consents back",
     "withdraw": "Withdraw the narrow access",
 }

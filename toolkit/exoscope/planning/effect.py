@@ -203,9 +203,14 @@ def _access_policy(snapshot: Snapshot, key: dict[str, str], state: State) -> Sna
 
 def _policy_scope(snapshot: Snapshot, identity: str) -> PolicyScope:
     group = states.find_group(snapshot, identity)
-    if group is None:
-        raise LookupError(f"there is no group {identity}")
-    return PolicyScope(group.display_name, group.sid or f"S-1-5-21-{group.guid}", identity)
+    if group is not None:
+        return PolicyScope(group.display_name, group.sid or f"S-1-5-21-{group.guid}", identity)
+    # A policy may name one mailbox or mail user (New-ApplicationAccessPolicy, PolicyScopeGroupId).
+    ids = fold(identity)
+    for each in listed(snapshot, "recipients"):
+        if ids in (fold(each.guid), fold(each.external_directory_object_id)):
+            return PolicyScope(each.display_name, f"S-1-5-21-{each.guid}", identity)
+    raise LookupError(f"there is no group or mailbox {identity}")
 
 
 def _group(snapshot: Snapshot, key: dict[str, str], state: State) -> Snapshot:

@@ -12,9 +12,10 @@ def ungated(plan: Plan) -> Iterator[str]:
     """What runs without the gates it must have, in words; nothing where every one is there.
 
     A consent on mailboxes is removed only behind a gate that saw the narrower grant, and is made only behind one that saw its
-    policy; what is made or removed is itself waited for and seen before an app is done.
+    policy; what is made or removed is itself waited for and seen before an app is done. A migration removes a policy only behind
+    a gate that waited for older tokens to end.
     """
-    if plan.purpose != "scope":
+    if plan.purpose not in ("scope", "migrate"):
         return
     stages = [stage.id for stage in plan.stages]
     for step in plan.steps:
@@ -22,6 +23,10 @@ def ungated(plan: Plan) -> Iterator[str]:
             continue
         here = stages.index(step.stage) if step.stage in stages else -1
         own = {place: gate for place, stage in enumerate(plan.stages) for gate in stage.gates if _of(gate, step)}
+        if plan.purpose == "migrate" and step.target.kind == "access_policy" and step.after is None:
+            if not any(_ended(gate) for place, gate in own.items() if place < here):
+                yield f"{step.id} ({step.title}) comes before older tokens have ended"
+            continue
         if not _seen(own.get(here)):
             yield f"{step.id} ({step.title}) is followed by no gate that waits for caches and asks a witness"
         before = [gate for place, gate in own.items() if place < here and _seen(gate)]
@@ -35,6 +40,10 @@ def ungated(plan: Plan) -> Iterator[str]:
 
 def _of(gate: Gate, step: Step) -> bool:
     return gate.app_id.casefold() == (step.app_id or "").casefold()
+
+
+def _ended(gate: Gate) -> bool:
+    return "cache" in gate.waits and any(kind != "cache" for kind in gate.waits)
 
 
 def _seen(gate: Gate | None) -> bool:

@@ -114,8 +114,9 @@ def fits(made: Step, app: AppPlan | None) -> bool:
         return False
     if "app_id" in key and (app is None or key["app_id"].casefold() != app.app_id.casefold()):
         return False
-    if made.target.kind == "pointer" and (app is None or key["object_id"].casefold() != app.object_id.casefold()):
-        return False
+    stale = made.target.kind == "pointer" and (app is None or key["object_id"].casefold() != app.object_id.casefold())
+    if stale and made.after is not None:
+        return False  # a stale pointer of the app may go, never come
     last = None if request is None else request.path.rpartition("/")[2]
     subject = None if app is None else App(app.app_id, app.object_id, last, app.display_name, (), ())
     named = made.values.get("group") if made.target.kind == "group" else made.values.get("identity", last)

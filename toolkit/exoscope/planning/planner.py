@@ -70,7 +70,7 @@ def plan_scope(snapshot: Snapshot, intent: Intent, *, accept_customization: bool
             refusals.append(Refusal("unproven", app.app_id, f"no safe operation is known: {error}"))
         else:
             drafts.append(draft)
-    drafts = [draft for draft in drafts if not _clash(draft, drafts, refusals)]
+    drafts = [draft for draft in drafts if not clash(draft, drafts, refusals)]
     if not drafts:
         raise Refused(
             "Every app of the intent is refused." if len(all_apps) > 1 else "The app is refused.",
@@ -88,7 +88,7 @@ def _by_app(world: World, intent: Intent) -> list[tuple[App, list[IntentEntry]]]
     return list(found.values())
 
 
-def _clash(draft: Draft, drafts: Sequence[Draft], refusals: list[Refusal]) -> bool:
+def clash(draft: Draft, drafts: Sequence[Draft], refusals: list[Refusal]) -> bool:
     """Would another app of this plan make an object of the same name? Then neither is planned."""
 
     def made(one: Draft) -> set[tuple[str, str]]:
@@ -110,7 +110,7 @@ def _clash(draft: Draft, drafts: Sequence[Draft], refusals: list[Refusal]) -> bo
 
 def _draft(world: World, app: App, entries: Sequence[IntentEntry], accept_customization: bool) -> Draft:
     wanted = [resolve(world, entry, app, place) for entry, place in _places(entries)]
-    _check_texts(app, wanted)
+    check_texts(app, wanted)
     _check_never(world, wanted)
     holdings = sort_consents(app, wanted)
     _check_enforcement(world, app, wanted)
@@ -194,7 +194,7 @@ def _cutover(app: App, wanted: Sequence[Wanted], holdings: Holdings) -> list[Cha
     return changes
 
 
-def _check_texts(app: App, wanted: Sequence[Wanted]) -> None:
+def check_texts(app: App, wanted: Sequence[Wanted]) -> None:
     """What the tenant calls things must not read like what stands in a plan for values that are still to come."""
     texts = [app.display_name]
     for each in wanted:
@@ -225,7 +225,7 @@ def _check_enforcement(world: World, app: App, wanted: Sequence[Wanted]) -> None
 
 
 def _check_customized(snapshot: Snapshot, changes: Sequence[Change], accepted: bool) -> None:
-    if not _dehydrated(snapshot) or accepted:
+    if not dehydrated(snapshot) or accepted:
         return
     if any(each.target.kind in NEEDS_CUSTOMIZED for each in changes):
         raise Denied(
@@ -235,7 +235,7 @@ def _check_customized(snapshot: Snapshot, changes: Sequence[Change], accepted: b
         )
 
 
-def _dehydrated(snapshot: Snapshot) -> bool:
+def dehydrated(snapshot: Snapshot) -> bool:
     organization = snapshot.organization
     return not isinstance(organization, UnsetType) and organization.is_dehydrated is True
 
@@ -282,7 +282,7 @@ def _gates(app: App, wanted: Sequence[Wanted], changes: Sequence[Change], holdin
 def _plan(world: World, drafts: Sequence[Draft], snapshot_hash: str = "") -> Plan:
     snapshot = world.snapshot
     needs = any(each.target.kind in NEEDS_CUSTOMIZED for draft in drafts for each in draft.changes)
-    shared = (_CUSTOMIZE,) if needs and _dehydrated(snapshot) else ()
+    shared = (_CUSTOMIZE,) if needs and dehydrated(snapshot) else ()
     stages, steps = assemble(drafts, shared)
     after = world.after(apply_steps(snapshot, steps))
     makers = makers_of(steps)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, NamedTuple
 
 from exoscope import opath
 from exoscope.catalog import Permission, canonical, role_for
@@ -58,15 +58,41 @@ class Grant:
         return (*made, *self.member_changes, *self.cutover_changes)
 
 
-def grant(world: World, app: App, wanted: Wanted) -> Grant:
-    """What gives ``wanted`` its reach. Raises Denied: scope-shared, name-clash, membership-unread."""
+class Giving(NamedTuple):
+    """A role to assign, and what it is called in the assignment's name."""
+
+    role: str
+    label: str
+
+
+def one_each(snapshot: Snapshot, missing: Sequence[Permission]) -> list[Giving]:
+    """For each permission the role that gives exactly it."""
+    why = "a permission without a role was refused before"
+    return [Giving(known(role_for(each.name, snapshot.roles), why), each.name) for each in missing]
+
+
+def grant(
+    world: World,
+    app: App,
+    wanted: Wanted,
+    *,
+    roles: Callable[[Snapshot, Sequence[Permission]], Sequence[Giving]] = one_each,
+    less: opath.Filter | None = None,
+    taken: Collection[str] = (),
+) -> Grant:
+    """What gives ``wanted`` its reach. Raises Denied: scope-shared, name-clash, membership-unread.
+
+    ``roles`` chooses the roles for permissions that nothing gives yet. ``less``: who stays out of a managed group's scope.
+    ``taken``: scopes (by name, without case) that another app's draft uses, so that this one may not.
+    """
     snapshot = world.snapshot
     result = Grant()
     confirm: tuple[Change, ...] = ()
     selected = wanted.filter
     if wanted.managed:
         group = managed_group(world, app, wanted, "grant")
-        selected = str(opath.member_of(group.dn))
+        inside = opath.member_of(group.dn)
+        selected = str(inside if less is None else opath.And((inside, opath.Not(less))))
         result.group_changes += group.make
         result.member_changes += group.update
         result.group = group.guid
@@ -78,9 +104,9 @@ def grant(world: World, app: App, wanted: Wanted) -> Grant:
     result.filter = selected
     missing = [each for each in wanted.mailbox if not _given(snapshot, app, wanted, each, selected)]
     if missing:
-        scope = _scope(snapshot, app, wanted, selected, result)
-        for each in missing:
-            _assignment(snapshot, app, wanted, each, scope, result)
+        scope = _scope(snapshot, app, wanted, selected, result, taken)
+        for giving in roles(snapshot, missing):
+            _assignment(snapshot, app, wanted, giving, scope, result)
     if result.changes:
         result.group_changes[:0] = confirm
     return result
@@ -153,10 +179,12 @@ def users_of(snapshot: Snapshot, scope_name: str) -> tuple[RoleAssignment, ...]:
 # -- scopes ---------------------------------------------------------------------------------------------------------------
 
 
-def _scope(snapshot: Snapshot, app: App, wanted: Wanted, filter: str | None, result: Grant) -> dict[str, str]:
+def _scope(
+    snapshot: Snapshot, app: App, wanted: Wanted, filter: str | None, result: Grant, taken: Collection[str]
+) -> dict[str, str]:
     """The scope as an assignment's state spells it; a management scope is found, moved or made."""
     if filter is not None:
-        return {"kind": "management_scope", "name": _management_scope(snapshot, app, wanted, filter, result)}
+        return {"kind": "management_scope", "name": _management_scope(snapshot, app, wanted, filter, result, taken)}
     if wanted.unit is not None:
         return scope_state(AdministrativeUnitScope(wanted.unit))
     if wanted.group is not None:
@@ -165,11 +193,13 @@ def _scope(snapshot: Snapshot, app: App, wanted: Wanted, filter: str | None, res
     return scope_state(OrganizationScope())
 
 
-def _management_scope(snapshot: Snapshot, app: App, wanted: Wanted, filter: str, result: Grant) -> str:
+def _management_scope(
+    snapshot: Snapshot, app: App, wanted: Wanted, filter: str, result: Grant, taken: Collection[str]
+) -> str:
     ours = {fold(each.name) for each in own_assignments(snapshot, app)}
 
     def alone(name: str) -> bool:
-        return all(fold(each.name) in ours for each in users_of(snapshot, name))
+        return fold(name) not in taken and all(fold(each.name) in ours for each in users_of(snapshot, name))
 
     scopes: tuple[ManagementScope, ...] = listed(snapshot, "management_scopes")
     same = [each for each in scopes if not each.exclusive and _means(each, filter) and alone(each.name)]
@@ -211,10 +241,10 @@ def _check_shared(snapshot: Snapshot, app: App, wanted: Wanted, name: str) -> No
 
 
 def _assignment(
-    snapshot: Snapshot, app: App, wanted: Wanted, wish: Permission, scope: dict[str, str], result: Grant
+    snapshot: Snapshot, app: App, wanted: Wanted, giving: Giving, scope: dict[str, str], result: Grant
 ) -> None:
-    role = known(role_for(wish.name, snapshot.roles), "a permission without a role was refused before")
-    name = names.assignment_name(app.app_id, app.display_name, wish.name, wanted.place)
+    role, label = giving
+    name = names.assignment_name(app.app_id, app.display_name, label, wanted.place)
     target = Target("role_assignment", {"name": name})
     state: dict[str, Any] = {"role": role, "assignee": app.object_id, "enabled": True, "scope": scope}
     found = find_assignment(snapshot, name)
@@ -223,7 +253,7 @@ def _assignment(
         # Nothing documents a way back to the whole organisation, so ours over it is left until a narrow one beside it is proven.
         if before["enabled"]:
             result.cutover_changes.append(Change("cutover", target, before, None))
-        name = names.assignment_name(app.app_id, app.display_name, wish.name, wanted.place + _BESIDE)
+        name = names.assignment_name(app.app_id, app.display_name, label, wanted.place + _BESIDE)
         target = Target("role_assignment", {"name": name})
         found, before = find_assignment(snapshot, name), shown(snapshot, target)
     if found is None or before is None:

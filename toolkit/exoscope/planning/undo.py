@@ -1,7 +1,8 @@
 """From what a run has done to the plan that takes it back: the reverse transitions, in an order that is safe at every moment.
 
 Two directions (DESIGN, invariant 3). What replaced a consent by something narrower: the consents come back first (``restore``),
-and the narrow access goes (``withdraw``) when tokens without them have ended. What restricted a consent: the consents that
+and the narrow access goes (``withdraw``) when tokens without them have ended; policies that a migration removed come back
+before the consents they restrain (``restrain``), and act before those do. What restricted a consent: the consents that
 the run made go first (``revoke``), and the restriction (``reopen``) when tokens with them have ended.
 """
 
@@ -49,7 +50,14 @@ from exoscope.planning.tokens import token_minutes, token_wait_now
 from exoscope.planning.world import World
 from exoscope.powershell import fill
 
-_BACK: dict[str, StageId] = {"cutover": "restore", "grant": "withdraw", "consent": "revoke", "restrict": "reopen"}
+_BACK: dict[str, StageId] = {
+    "cutover": "restore",
+    "grant": "withdraw",
+    "overlap": "withdraw",
+    "finish": "restrain",
+    "consent": "revoke",
+    "restrict": "reopen",
+}
 
 
 class DoneStep(Noun, frozen=True):
@@ -215,7 +223,7 @@ def _draft(world: World, planned: AppPlan, chains: Sequence[_Chain]) -> Draft:
     notes: list[str] = []
     ago: list[_Chain] = []
     # Backwards, but for managed groups: what refers to an object goes before it, and comes after it.
-    for chain in reversed(chains):
+    for chain in reversed(_live(app, chains, notes)):
         present = shown(snapshot, chain.target)
         if agrees(chain.target.kind, present, chain.first) is True:
             notes.append(f"Already as before the run: {told(chain.target)}.")
@@ -238,6 +246,23 @@ def _draft(world: World, planned: AppPlan, chains: Sequence[_Chain]) -> Draft:
         token_wait=wait,
         notes=tuple(notes),
     )
+
+
+def _live(app: App, chains: Sequence[_Chain], notes: list[str]) -> list[_Chain]:
+    """Without a stale pointer and what was assigned to it: that gave nothing, and Exchange takes no pointer to an object id that
+    is nobody's. What was made again for the right pointer goes."""
+    found = []
+    for chain in chains:
+        key, first = chain.target.key, chain.first
+        if chain.target.kind == "pointer" and fold(key["object_id"]) != fold(app.object_id):
+            notes.append(f"Not made again, since it gave nothing: {told(chain.target)}.")
+        elif chain.target.kind == "role_assignment" and first and fold(first["assignee"]) != fold(app.object_id):
+            notes.append(f"Not made again, since it gave nothing: {told(chain.target)}.")
+            if chain.last is not None:
+                found.append(replace(chain, first=None))
+        else:
+            found.append(chain)
+    return found
 
 
 def _reverse(world: World, app: App, chain: _Chain) -> Change:
@@ -281,6 +306,9 @@ def _gates(app: App, wait: WaitKind, changes: Sequence[Change], ago: Sequence[_C
             tokens = "consent" in kinds
             waits: tuple[WaitKind, ...] = ("cache", wait) if tokens else ("cache",)
             gates[stage] = Gate(app.app_id, waits, (), minutes if tokens else None)
+    policies = any(each.stage == "restrain" for each in changes) or any(each.stage == "restrain" for each in ago)
+    if policies and any(each.stage == "restore" and each.target.kind == "consent" for each in changes):
+        gates["restrain"] = Gate(app.app_id, ("cache",), ())
     return gates
 
 

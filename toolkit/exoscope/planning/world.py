@@ -10,6 +10,7 @@ from exoscope.model import (
     AdministrativeUnit,
     AdministrativeUnitScope,
     App,
+    Group,
     Noun,
     Recipient,
     Scope,
@@ -72,6 +73,14 @@ class World:
         """Whom an access policy matches."""
         found = self._reach.policy_members(policy)
         return Sets(found.inside, found.unknown)
+
+    def policy_subject(self, policy: AccessPolicy) -> Group | Recipient | None:
+        """The group, mailbox or mail user that a policy names; None: nothing that was read."""
+        return self._reach.policy_subject(policy)
+
+    def policy_groups(self, group: Group) -> tuple[tuple[Group, ...], tuple[Group, ...]]:
+        """The groups whose members a policy on this one counts, itself first, and other groups that hang on it."""
+        return self._reach.policy_groups(group)
 
     def held(self, app: App) -> tuple[str, ...]:
         """The permissions on mailboxes that an app holds, or may hold, by consent or by role."""

@@ -1,5 +1,6 @@
 """What a gate's witnesses say: may the next stage rest on what the last one did?
 
+``baseline``: what access policies leave today, by Exchange's test, before a migration changes anything.
 ``exchange``: what the assignments give, by Exchange's own evaluation and test, consents left aside (they may still stand).
 ``policy``: what access policies would leave to a consent, by Exchange's test. ``graph``: everything, as the app.
 Where Graph cannot be asked, Exchange's evidence and the full waits open the gate, and the verdict is *configured*.
@@ -15,6 +16,7 @@ from exoscope.clock import Clock
 from exoscope.model import Answer, App, AppPlan, Gate, Mechanism, Noun
 from exoscope.outcome import Verdict, overall
 from exoscope.planning.states import listed
+from exoscope.proving.baseline import baseline
 from exoscope.proving.claims import AppClaim, of_plan
 from exoscope.proving.judge import exchange_answer
 from exoscope.proving.whole import History, Options, choose, prove_app
@@ -53,6 +55,8 @@ def gate_proof(
     proofs: list[GateProof] = []
     # What rests on a policy is consented in the last stage: until then each mechanism is asked about by itself.
     by_rbac, by_policy = _only(planned, "rbac"), _only(planned, "access-policy")
+    if "baseline" in asked:
+        proofs.append(_baseline(sources, planned, reach, options, progress))
     if "policy" in asked and "graph" not in asked:
         proofs.append(_policies(sources, of_plan(by_policy, reach), planned, reach, options, progress))
     if "graph" in asked or "exchange" in asked:
@@ -111,6 +115,24 @@ def _without_consents(reach: Reach, planned: AppPlan) -> Reach:
 
 def _only(planned: AppPlan, mechanism: Mechanism) -> AppPlan:
     return replace(planned, entries=tuple(entry for entry in planned.entries if entry.mechanism == mechanism))
+
+
+def _baseline(sources: Sources, planned: AppPlan, reach: Reach, options: Options, progress: Progress) -> GateProof:
+    """Whether Exchange's own test of the policies agrees with what the rules predict, before a migration changes anything."""
+    chosen = baseline(reach, planned.app_id, seed=options.seed)
+    exchange = Exchange(sources.exchange, reach, reach.find_app(planned.app_id), progress)
+    tested = exchange.policies_leave([reach.find_mailbox(address) for address in chosen.ask])
+    wrong = [address for address, said in tested.items() if (said == "allowed") != (address in chosen.allowed)]
+    if wrong:
+        told = "; ".join(f"{each}: {tested[each]}{chosen.why(each)}" for each in wrong[:5])
+        more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
+        why = f"Exchange's test of the policies answers otherwise than the rules predict for {told}{more}"
+        return GateProof(Verdict.VIOLATED, why, (), "baseline-differs")
+    if not tested:
+        return GateProof(Verdict.UNKNOWN, "no mailbox could be asked about: what policies leave of each is unknown")
+    counts = f"{len(chosen.nested)} by nesting, {len(chosen.wildcard)} by policies for every app"
+    summary = f"Exchange's test of the policies agrees on {len(tested)} mailboxes ({counts}, a sample of the rest)"
+    return GateProof(Verdict.CONFIGURED, summary, (summary,))
 
 
 def _policies(

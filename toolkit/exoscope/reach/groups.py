@@ -10,6 +10,10 @@ from exoscope.reach.sets import Bits, Span, bits, exactly
 SECURITY_GROUP = "mailuniversalsecuritygroup"
 
 
+def _by_dn(group: Group) -> str:
+    return group.distinguished_name.casefold()
+
+
 class GroupIndex:
     """Over ``groups`` and ``administrative_units`` of a snapshot. ``earlier``: an index whose work on groups that stayed
     the same is taken over, where the recipients are the same too.
@@ -87,6 +91,13 @@ class GroupIndex:
                 possible |= self.direct(reached).possible
             self._policy[key] = Span(sure, possible | sure)
         return self._policy[key]
+
+    def counted(self, group: Group) -> tuple[tuple[Group, ...], tuple[Group, ...]]:
+        """The groups whose members an access policy on this one counts (itself first), and others that hang on it."""
+        certain, loose = self._reached(group)
+        sure = {each.guid.casefold() for each in certain}
+        inner = sorted(certain[1:], key=_by_dn)
+        return (group, *inner), tuple(sorted((g for g in loose if g.guid.casefold() not in sure), key=_by_dn))
 
     def nested(self, group: Group) -> tuple[Group, ...]:
         """Groups that are direct members of this one."""

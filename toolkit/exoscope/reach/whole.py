@@ -148,6 +148,15 @@ class Reach:
         inside = self._scopes.policy(scope)
         return self._members(inside.span, inside.problem)
 
+    def policy_subject(self, policy: AccessPolicy) -> Group | Recipient | None:
+        """What a policy names: a group, a mailbox or mail user, or nothing that was read."""
+        object_id = policy.scope.object_id
+        return self._scopes.groups.find(object_id) or self._scopes.recipients.by_object_id(object_id)
+
+    def policy_groups(self, group: Group) -> tuple[tuple[Group, ...], tuple[Group, ...]]:
+        """The groups whose members a policy on this one counts, itself first, and other groups that hang on it."""
+        return self._scopes.groups.counted(group)
+
     def policy_allows(self, app_id: str, permission: str) -> tuple[Mailboxes, Mailboxes]:
         """(allowed, unknown): what policies would leave to a consent for ``permission``; all where they do not govern it."""
         known = catalog.permission(permission)

@@ -194,5 +194,8 @@ class _Watched:
     def survey(self, plan: Plan, app: AppPlan, left: Sequence[Step], known: Mapping[str, str]) -> Survey:
         return self._inner.survey(plan, app, left, known)
 
+    def replan(self, plan: Plan, app_id: str) -> bytes:
+        return self._inner.replan(plan, app_id)
+
     def evidence(self, plan: Plan, app: AppPlan, stage: Stage, gate: Gate, since: datetime) -> Evidence:
         return self._inner.evidence(plan, app, stage, gate, since)

@@ -12,6 +12,7 @@ Outcome = Literal["done", "waiting", "refused", "stopped"]
 EVIDENCE_UNKNOWN = "evidence-unknown"
 UNDONE = "undone"
 INTERRUPTED = "interrupted"
+UNTIL = "until-reached"
 
 
 class AppAnswer(Noun, frozen=True):

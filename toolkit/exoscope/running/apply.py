@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from exoscope.model import PlanFile
-from exoscope.outcome import ExoscopeError, Refused, Unreadable
+from exoscope.model import Plan, PlanFile
+from exoscope.outcome import ExoscopeError, NotFound, Refused, Unreadable
 from exoscope.planning.gating import ungated
 from exoscope.planning.hashing import plan_hash
 from exoscope.planning.operations import fits
@@ -16,11 +16,14 @@ from exoscope.running.state import RunState
 from exoscope.running.store import Folder, Store
 
 
-def apply(file: PlanFile, desk: Desk, *, wait: float = 0.0, expected_hash: str | None = None) -> RunAnswer:
+def apply(
+    file: PlanFile, desk: Desk, *, wait: float = 0.0, expected_hash: str | None = None, until: str | None = None
+) -> RunAnswer:
     """Run an approved plan up to the first gate that is not open, waiting at gates for ``wait`` seconds in all.
 
-    Raises Refused (``plan-edited``, ``other-plan``, ``undo-plan``, ``run-open``, ``locked``), WrongTenant, and what opening the
-    tenant raises: nothing was changed then.
+    ``until``: the last stage to run, with its gate. Raises NotFound for a stage that the plan has not, Refused (``plan-edited``,
+    ``other-plan``, ``undo-plan``, ``run-open``, ``locked``), WrongTenant, and what opening the tenant raises: nothing was changed
+    then.
     """
     if plan_hash(file.plan) != file.hash:
         raise Refused("the plan was edited: its hash is not that of what it holds", code="plan-edited")
@@ -38,22 +41,31 @@ def apply(file: PlanFile, desk: Desk, *, wait: float = 0.0, expected_hash: str |
             next=f"Run them, or use: exoscope undo {file.plan.of_run or 'RUN'}",
         )
     refuse_misfits(file)
+    _check_stage(file.plan, until)
     with desk.store.lock(file.plan.tenant.id):
         _refuse_twice(desk.store, file)
         with desk.open(file.plan) as opened:
             _, journal, state = begin(desk, file, opened.snapshot)
-            return go_on(desk, journal, state, opened.tenancy, wait, resumed=False)
+            return go_on(desk, journal, state, opened.tenancy, wait, resumed=False, until=until)
 
 
-def resume(run: str, desk: Desk, *, wait: float = 0.0) -> RunAnswer:
+def _check_stage(plan: Plan, until: str | None) -> None:
+    stages = [each.id for each in plan.stages]
+    if until is not None and until not in stages:
+        raise NotFound(f"the plan has no stage {until}", next=f"Its stages: {', '.join(stages) or 'none'}.")
+
+
+def resume(run: str, desk: Desk, *, wait: float = 0.0, until: str | None = None) -> RunAnswer:
     """Go on with a run: nothing that was done is repeated, and a call whose outcome is unknown is settled by reading first.
 
+    ``until``: the last stage to run, with its gate.
     A run in which no app can go on before ``wait`` seconds are over is answered without opening the tenant.
     Raises NotFound, Ambiguous, Refused (``locked``, ``plan-edited``), Unreadable (a damaged journal), and as :func:`apply`.
     """
     folder = desk.store.find(run)
     with desk.store.lock(folder.plan().plan.tenant.id):
         file, state = desk.store.open(folder)
+        _check_stage(file.plan, until)
         if state.final() is not None or _must_wait(state, desk, wait):
             return state.answer(desk.clock.now())
         refuse_elsewhere(state, lengthen=desk.lengthen)
@@ -61,7 +73,7 @@ def resume(run: str, desk: Desk, *, wait: float = 0.0) -> RunAnswer:
             with desk.open(file.plan) as opened:
                 journal = Journal(folder.journal, desk.clock)
                 state = RunState(file.plan, journal.records, desk.store.undone_by(folder.run))
-                return go_on(desk, journal, state, opened.tenancy, wait, resumed=True)
+                return go_on(desk, journal, state, opened.tenancy, wait, resumed=True, until=until)
         except KeyboardInterrupt:
             # Nothing was sent yet, but the run is open all the same: not "nothing was changed".
             return left_open(desk, state, "Interrupted.")

@@ -75,7 +75,16 @@ def begin(desk: Desk, file: PlanFile, snapshot: Snapshot | None) -> tuple[Folder
     return folder, journal, RunState(plan, journal.records)
 
 
-def go_on(desk: Desk, journal: Journal, state: RunState, tenancy: Tenancy, wait: float, *, resumed: bool) -> RunAnswer:
+def go_on(
+    desk: Desk,
+    journal: Journal,
+    state: RunState,
+    tenancy: Tenancy,
+    wait: float,
+    *,
+    resumed: bool,
+    until: str | None = None,
+) -> RunAnswer:
     """Go on with an open run until it rests. The caller holds the tenant's lock.
 
     Ctrl-C and what nobody foresaw leave the run open and answer ``stopped``; before the first write the latter is raised instead
@@ -96,6 +105,7 @@ def go_on(desk: Desk, journal: Journal, state: RunState, tenancy: Tenancy, wait:
             patience=desk.patience_for(state),
             progress=desk.progress,
             held=interrupts.held,
+            until=until,
         )
         try:
             return engine.run(wait)

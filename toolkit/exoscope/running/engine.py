@@ -6,12 +6,13 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
 
+from exoscope import system
 from exoscope.clock import Clock, iso
 from exoscope.model import AppPlan, Gate, Stage, Step
 from exoscope.outcome import AccessDenied, ExoscopeError, Refused, ServiceError, Verdict, WrongTenant
 from exoscope.planning import states
 from exoscope.powershell import holes
-from exoscope.running.answer import RunAnswer, duration
+from exoscope.running.answer import UNTIL, RunAnswer, duration
 from exoscope.running.filling import found
 from exoscope.running.journal import Journal, stamp
 from exoscope.running.ports import Event, Evidence, Progress, Tenancy
@@ -43,6 +44,7 @@ class Engine:
         patience: Patience,
         progress: Progress,
         held: Callable[[], AbstractContextManager[None]] = nullcontext,
+        until: str | None = None,
     ) -> None:
         self.state = state
         self.plan = state.plan
@@ -51,6 +53,7 @@ class Engine:
         self.tenancy = tenancy
         self.clock = clock
         self.progress = progress
+        self.until = until
         self.steps = Steps(state, journal, tenancy, clock, patience=patience, progress=progress, held=held)
         self._surveyed: set[tuple[str, str]] = set()
         self._unclear: set[tuple[str, str]] = set()
@@ -122,6 +125,10 @@ class Engine:
     def _advance(self, app: AppPlan) -> None:
         stage = self.state.stage_of(app.app_id)
         while stage is not None:
+            if self._beyond(stage):
+                why = f"stage {self.until} and its gate are through, as asked; stage {stage.id} comes next."
+                self._record(Paused(app=app.app_id, stage=stage.id, code=UNTIL, why=why, waiting_for="approval"))
+                return
             doing: WaitingFor | None = None
             try:
                 left = self.state.left(app.app_id, stage.id)
@@ -148,6 +155,11 @@ class Engine:
                 self._pause(app.app_id, stage.id, error, doing)
                 return
             stage = self.state.stage_of(app.app_id)
+
+    def _beyond(self, stage: Stage) -> bool:
+        """Does the stage come after the last one that was asked for?"""
+        order = [each.id for each in self.plan.stages]
+        return self.until is not None and order.index(stage.id) > order.index(self.until)
 
     def _before_stage(self, app: AppPlan, stage: Stage) -> None:
         """The tenant is read again where the stage's answer rests on it. Raises AppStops (``moved``) naming what is not covered."""
@@ -258,6 +270,7 @@ class Engine:
             stage is not None and (app, stage.id) in self.state.evidence and not self.state.left(app, stage.id)
         )
         back = self.step_back(app, stage) if changed and failed_proof and stage is not None else None
+        stop = self._with_new_plan(app, stop)
         self._record(
             AppStopped(
                 app=app,
@@ -271,6 +284,23 @@ class Engine:
         self.progress(Event("stop", stop.why, app))
         if back is not None:
             self.progress(Event("step-back", back, app))
+
+    def _with_new_plan(self, app: str, stop: AppStops) -> AppStops:
+        """Where a migration finds the tenant changed, the plan from what is there now lies beside the run."""
+        if stop.code != "moved" or self.plan.purpose != "migrate":
+            return stop
+        try:
+            data = self.tenancy.replan(self.plan, app)
+        except Refused as refused:
+            told = "; ".join(f"{each.code}: {each.message}" for each in refused.refusals) or refused.message
+            return AppStops(stop.code, f"{stop.why} Planned anew it is refused: {told}")
+        except WrongTenant:
+            raise
+        except ExoscopeError as error:
+            return AppStops(stop.code, f"{stop.why} It could not be planned anew: {error.message}")
+        place = self.journal.path.with_name(f"plan-{app}.json")
+        system.write_private(place, data)
+        return AppStops(stop.code, f"{stop.why} The plan from what is there now: {place}")
 
     def step_back(self, app: str, stage: Stage) -> str:
         """The quickest safe step back from a failed stage, as a command, and how long it takes to act."""

@@ -51,6 +51,9 @@ class Tenancy(Protocol):
         ``left`` are its steps still to do, ``known`` what their holes stand for so far (``<step-1.guid>`` → text).
         """
 
+    def replan(self, plan: Plan, app_id: str) -> bytes:
+        """One app of a migration planned anew over the tenant as it reads now: a plan file. Raises Refused, Unreadable."""
+
     def evidence(self, plan: Plan, app: AppPlan, stage: Stage, gate: Gate, since: datetime) -> Evidence:
         """Ask every witness of a gate that can be asked. ``since`` is when the stage's last step landed."""
 

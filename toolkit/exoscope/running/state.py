@@ -17,6 +17,7 @@ from exoscope.running.answer import (
     EVIDENCE_UNKNOWN,
     INTERRUPTED,
     UNDONE,
+    UNTIL,
     AppAnswer,
     RunAnswer,
     duration,
@@ -192,6 +193,8 @@ class RunState:
         if stage is None:
             return AppAnswer(app, None, "done", None, None)
         paused = self.paused.get(app) or self.paused.get(SHARED)
+        if paused is not None and paused.code == UNTIL:
+            return AppAnswer(app, name, "waiting", None, None)
         ready = self.ready_at(app, stage)
         if paused is not None and (paused.code != INTERRUPTED or ready is None):
             return AppAnswer(app, name, "stopped" if self.changed() else "waiting", paused.code, None)

@@ -22,12 +22,17 @@ from exoscope.running.ports import Survey
 SHOWN = 5
 
 
-def compare(app: AppPlan, left: Sequence[Step], known: Mapping[str, str], snapshot: Snapshot) -> Survey:
+def compare(
+    app: AppPlan, left: Sequence[Step], known: Mapping[str, str], snapshot: Snapshot, *, migrating: bool = False
+) -> Survey:
     """What moved for one app. ``left`` are its steps to do, ``known`` what holes stand for (``<step-1.guid>`` → text).
 
+    ``migrating``: the scope must still hold just whom the app's policies let through, until its consents are gone.
     Raises Unreadable when what the steps change was not read.
     """
     there = states.find_app(snapshot, app.app_id)
+    if not app.object_id:
+        return Survey((), (f"{app.display_name} is in the tenant now",) if there is not None else ())
     if there is None:
         return Survey((), (f"the app {app.display_name} is not in the tenant any more",))
     if there.object_id.casefold() != app.object_id.casefold():
@@ -43,11 +48,15 @@ def compare(app: AppPlan, left: Sequence[Step], known: Mapping[str, str], snapsh
     addresses = {each.casefold(): each for each in now.mailboxes.addresses()}
     notes: list[str] = []
     moved: list[str] = [*_beside(app, left, now, after)]
+    if migrating and any(each.target.kind == "consent" for each in left):
+        moved += _policies(app, now, addresses)
     for permission, planned in app.permissions.items():
         allowed, unknown = (_folded(each.addresses()) for each in after.sets(app.app_id, permission))
         wanted = _resolve(planned.after, addresses)
         doubted = unknown - _resolve(planned.unknown, addresses)
         expected = _expected(app, permission, now)
+        if migrating and expected is None and now.sets(app.app_id, permission) == after.sets(app.app_id, permission):
+            continue  # it stays under the policies, and nothing that is left to do bears on it
         joined, left_out = allowed - wanted, wanted - allowed - unknown
         covered = frozenset() if expected is None else expected
         outside, lost = joined - covered, left_out & covered if expected is not None else left_out
@@ -94,6 +103,23 @@ def _unscoped(app: AppPlan, after: Reach) -> Iterator[str]:
             yield f"the app would not be scoped ({code}): {CODES.get(code, 'what it rests on was not read')}"
 
 
+def _policies(app: AppPlan, now: Reach, everyone: Mapping[str, str]) -> Iterator[str]:
+    """Where the policies and the scope derived from them have come apart since the plan. (The scope is the first entry.)"""
+    allowed, unknown = (_folded(each.addresses()) for each in now.policy_allows(app.app_id, "Mail.Read"))
+    found = _inside(app.entries[0], now) if app.entries else None
+    if found is None:
+        yield "whom the scope would hold now cannot be told"
+        return
+    inside = _folded(found.addresses())
+    planned = frozenset[str]().union(*(_resolve(each.unknown, everyone) for each in app.permissions.values()))
+    if unknown - planned:
+        yield f"whether the policies still let {_list(unknown - planned, everyone)} through cannot be told"
+    if allowed - inside:
+        yield f"the policies let {_list(allowed - inside, everyone)} through now, and the scope would not"
+    if inside - allowed - unknown:
+        yield f"the scope would hold {_list(inside - allowed - unknown, everyone)}, whom the policies do not let through now"
+
+
 def _folded(these: Sequence[str]) -> frozenset[str]:
     return frozenset(each.casefold() for each in these)
 
@@ -107,7 +133,7 @@ def _resolve(these: Addresses, everyone: Mapping[str, str]) -> frozenset[str]:
 def _expected(app: AppPlan, permission: str, reach: Reach) -> frozenset[str] | None:
     """The intent's scopes for a permission evaluated now; None where that cannot be told, or there is no intent (an undo)."""
     found: frozenset[str] = frozenset()
-    entries = [entry for entry in app.entries if permission in entry.permissions]
+    entries = [entry for entry in app.entries if any(catalog.lets_through(p, permission) for p in entry.permissions)]
     for entry in entries:
         inside = reach.mailboxes if entry.keeps_consent else _inside(entry, reach)
         if inside is None:

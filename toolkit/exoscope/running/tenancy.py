@@ -8,7 +8,9 @@ from datetime import datetime, timedelta
 
 from exoscope import entra, exchange
 from exoscope.clock import Clock
-from exoscope.model import AppPlan, Gate, Observed, Plan, Snapshot, Stage, Step, Target, WaitKind
+from exoscope.model import AppPlan, Gate, Migration, Observed, Plan, Snapshot, Stage, Step, Target, WaitKind
+from exoscope.planning.hashing import dump_plan
+from exoscope.planning.migration import plan_migration
 from exoscope.planning.timing import gate_seconds
 from exoscope.powershell import holes
 from exoscope.profile import Profile, on_loopback
@@ -65,7 +67,12 @@ class LiveTenancy:
 
     def survey(self, plan: Plan, app: AppPlan, left: Sequence[Step], known: Mapping[str, str]) -> Survey:
         """See :class:`exoscope.running.ports.Tenancy`."""
-        return compare(app, left, known, self.snapshot(plan, app.app_id))
+        return compare(app, left, known, self.snapshot(plan, app.app_id), migrating=plan.purpose == "migrate")
+
+    def replan(self, plan: Plan, app_id: str) -> bytes:
+        """See :class:`exoscope.running.ports.Tenancy`."""
+        asked = plan.migration if isinstance(plan.migration, Migration) else Migration()
+        return dump_plan(plan_migration(self.snapshot(plan, app_id), [app_id], asked))
 
     def evidence(self, plan: Plan, app: AppPlan, stage: Stage, gate: Gate, since: datetime) -> Evidence:
         """See :class:`exoscope.running.ports.Tenancy`."""

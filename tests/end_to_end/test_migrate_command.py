@@ -1,0 +1,279 @@
+"""``exoscope migrate``: answers, files and exit codes; and a whole migration over the twin while the app is in use."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from exoscope import snapshot as snapshots
+from exoscope.model import AccessPolicy, PolicyScope, Snapshot
+from exoscope.planning import load_plan
+from exoscope.twin.server import Twin
+from planning_tenants import address, guid, tenant
+from twin_fixtures import OMNISCOPE, OMNISCOPE_GROUP, app_named, load_sample, serve, session, token
+
+__all__ = ["serve"]
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+SMALL: dict[str, Any] = {
+    "mailboxes": ["ada", "bob", "cid"],
+    "groups": {"sales": ["ada"], "team": {"members": ["bob"], "type": "GroupMailbox"}, "hr": ["cid", "team"]},
+    "apps": {"omni": {"consents": ["Mail.Read"]}, "bad": {"consents": ["Mail.Send"]}},
+    "policies": [{"app": "omni", "group": "sales"}, {"app": "bad", "group": "hr"}, {"app": "ghost", "group": "hr"}],
+}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """``run(words…, code=0)`` in a folder of its own, beside tenant.json, without a profile."""
+    snapshots.save(tenant(SMALL), tmp_path / "tenant.json")
+
+    def start(*words: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+        environ = {k: v for k, v in os.environ.items() if not k.startswith("EXOSCOPE_")}
+        done = subprocess.run(
+            [sys.executable, "-m", "exoscope", *map(str, words)],
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=90,
+            cwd=tmp_path,
+            env=environ,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done
+
+    return start
+
+
+def test_one_refused_the_others_planned(run: Run, tmp_path: Path) -> None:
+    answer = json.loads(run("migrate", "--snapshot", "tenant.json", "--json", code=1).stdout)
+    file = load_plan((tmp_path / "plan.json").read_bytes())
+    assert set(answer) == {"hash", "apps", "stages", "steps", "refusals", "findings"}
+    assert (answer["hash"], file.plan.purpose) == (file.hash, "migrate")
+    assert [(each["code"], each["app"]) for each in answer["refusals"]] == [("membership-unread", guid("bad app"))]
+    assert [set(each) for each in answer["findings"]] == [{"code", "app_id", "permission", "message"}]
+    assert [each["code"] for each in answer["findings"]] == ["dead-policy"]
+    (app,) = answer["apps"]
+    assert app["permissions"]["Mail.Read"]["before"] == app["permissions"]["Mail.Read"]["after"] == [address("ada")]
+    stages = [(each["id"], each["waits"], each["ready_after"]) for each in answer["stages"]]
+    assert stages == [
+        ("baseline", [], 0),
+        ("overlap", ["cache"], 7200),
+        ("cutover", ["cache", "long_token"], 100800),
+        ("finish", [], 0),
+    ]
+
+
+def test_people_see_refusals_findings_and_what_show_says(run: Run) -> None:
+    done = run("migrate", "--snapshot", "tenant.json", "-o", "p.json", code=1)
+    for text in (
+        "Stage baseline",
+        "New-ManagementScope",
+        "Remove-ApplicationAccessPolicy",
+        "Findings",
+        "dead-policy",
+        "Refused",
+    ):
+        assert text in done.stdout
+    assert "bad (" in done.stdout and "--accept-loss" in done.stdout
+    shown = run("show", "p.json").stdout
+    assert "dead-policy" in shown and "Stage finish" in shown
+    assert [each["code"] for each in json.loads(run("show", "p.json", "--json").stdout)["findings"]] == ["dead-policy"]
+
+
+def test_every_app_refused_writes_no_file(run: Run, tmp_path: Path) -> None:
+    done = run("migrate", "--snapshot", "tenant.json", "--app", "bad", "--json", code=4)
+    answer = json.loads(done.stdout)
+    assert (answer["hash"], answer["apps"], [each["code"] for each in answer["refusals"]]) == (
+        None,
+        [],
+        ["membership-unread"],
+    )
+    assert not (tmp_path / "plan.json").exists()
+
+
+def test_options_reach_the_plan(run: Run, tmp_path: Path) -> None:
+    words = [
+        "--accept-loss",
+        f"bad:{address('bob')}",
+        "--accept",
+        "no-role:omni",
+        "--compact",
+        "--also-scope",
+        "--drop-dead",
+    ]
+    run("migrate", "--snapshot", "tenant.json", "--nested", "filter", *words)
+    asked = json.loads((tmp_path / "plan.json").read_text(encoding="utf-8"))["plan"]["migration"]
+    assert asked == {
+        "nested": "filter",
+        "compact": True,
+        "also_scope": True,
+        "drop_dead": True,
+        "accept": [{"code": "no-role", "app": guid("omni app")}],
+        "accept_loss": [{"app": guid("bad app"), "address": address("bob")}],
+    }
+    steps = load_plan((tmp_path / "plan.json").read_bytes()).plan.steps
+    assert sum(each.target.kind == "access_policy" for each in steps) == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--accept", "everything:omni"], "deny-fails-open, no-role, legacy-consent, reconsent"),
+        (["--accept", "no-role"], "no CODE:APP"),
+        (["--accept", "no-role:nobody"], "nobody"),
+        (["--accept-loss", "omni"], "no APP:ADDRESS"),
+        (["--accept-loss", "omni:nobody@contoso.com"], "nobody@contoso.com"),
+        (["--app", "nobody"], "nobody"),
+        (["--nested", "never"], "never"),
+        (["-o", "tenant.json"], "tenant.json"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_is_exit_2_and_says_what(run: Run, tmp_path: Path, words: list[str], says: str) -> None:
+    before = (tmp_path / "tenant.json").read_bytes()
+    done = run("migrate", "--snapshot", "tenant.json", *words, code=2)
+    assert says in done.stderr
+    assert not (tmp_path / "plan.json").exists()
+    assert (tmp_path / "tenant.json").read_bytes() == before
+
+
+def test_scripts_of_a_migration_begin_where_the_baseline_was_seen(run: Run, tmp_path: Path) -> None:
+    """A script asks no baseline, so the stage after it waits for a run that did."""
+    run("migrate", "--snapshot", "tenant.json", "--app", "omni")
+    done = run("script", "plan.json", "-o", "scripts", code=3)
+    assert "not written: 01-overlap-exchange.ps1" in done.stderr
+    written = "".join(path.read_text(encoding="utf-8-sig") for path in sorted((tmp_path / "scripts").glob("*.ps1")))
+    assert "Remove-ApplicationAccessPolicy" in written and "New-ManagementScope" not in written
+
+
+# -- over the twin ------------------------------------------------------------------------------------------------------
+
+INSIDE, NESTED, OUTSIDE = "alan@contoso.com", "levi@contoso.com", "ceo@contoso.com"
+
+
+def governed() -> Snapshot:
+    """The sample tenant with few mailboxes; the connector restricted to its group, in whose inner group one mailbox hangs."""
+    whole = load_sample()
+    assert isinstance(whole.groups, tuple) and isinstance(whole.recipients, tuple) and isinstance(whole.apps, tuple)
+    by_address = {each.primary_smtp_address: each for each in whole.recipients}
+    kept = [by_address[each] for each in (INSIDE, NESTED, OUTSIDE, "admin@contoso.com")]
+    groups = []
+    for each in whole.groups:
+        if each.display_name == "Omniscope pilots":
+            each = replace(each, members=(by_address[NESTED].guid,))
+        groups.append(each)
+    group = next(each for each in groups if each.primary_smtp_address == OMNISCOPE_GROUP)
+    app = app_named(whole, OMNISCOPE)
+    scope = PolicyScope(group.display_name, group.sid or "", group.external_directory_object_id or group.guid)
+    policy = AccessPolicy(
+        f"{whole.tenant.id}\\{app.app_id}:{scope.sid};{scope.object_id}",
+        app.app_id,
+        "RestrictAccess",
+        scope,
+        "legacy",
+        True,
+    )
+    return replace(
+        whole,
+        recipients=tuple(kept),
+        groups=tuple(groups),
+        access_policies=(policy,),
+        apps=tuple(each for each in whole.apps if each.display_name in (OMNISCOPE, "exoscope operator")),
+        role_assignments=(),
+        service_principals=(),
+    )
+
+
+class InUse:
+    """The app at work: a token kept to its end, what it may read and what it may not, over and over."""
+
+    def __init__(self, twin: Twin, app_id: str, ids: dict[str, str]) -> None:
+        self.twin, self.app_id, self.ids = twin, app_id, ids
+        self.wrong: list[tuple[str, int]] = []
+        self.calls = 0
+        self.over = threading.Event()
+
+    def work(self) -> None:
+        with session(self.twin) as http:
+            held = token(self.twin, self.app_id)
+            while not self.over.wait(0.1):
+                for who, right in ((INSIDE, 200), (NESTED, 200), (OUTSIDE, 403)):
+                    url = f"{self.twin.ready['graph']}/users/{self.ids[who]}/messages?$top=1&$select=id"
+                    answer = http.get(url, headers={"Authorization": f"Bearer {held}"}, timeout=20)
+                    if answer.status_code == 401:
+                        held = token(self.twin, self.app_id)
+                    elif answer.status_code != right:
+                        self.wrong.append((who, answer.status_code))
+                    self.calls += 1
+
+
+@contextmanager
+def in_use(twin: Twin, tenant_: Snapshot) -> Iterator[InUse]:
+    """The app in use until the block ends."""
+    assert isinstance(tenant_.recipients, tuple)
+    ids = {each.primary_smtp_address: str(each.external_directory_object_id) for each in tenant_.recipients}
+    using = InUse(twin, app_named(tenant_, OMNISCOPE).app_id, ids)
+    thread = threading.Thread(target=using.work)
+    thread.start()
+    try:
+        yield using
+    finally:
+        using.over.set()
+        thread.join(60)
+
+
+@pytest.mark.long
+def test_an_app_in_use_never_sees_a_wrong_answer_from_the_first_step_to_the_last_nor_back(
+    tmp_path: Path, serve: Callable[..., Twin]
+) -> None:
+    start = governed()
+    twin = serve(start, token_lifetime=5.0)
+    environment = {**os.environ, "EXOSCOPE_PROFILE": twin.ready["profile"], "EXOSCOPE_STATE": str(tmp_path / "state")}
+
+    def exoscope(*words: str, code: int = 0) -> Any:
+        ended = subprocess.run(
+            [sys.executable, "-m", "exoscope", *words, "--json"],
+            capture_output=True,
+            text=True,
+            timeout=200,
+            cwd=tmp_path,
+            env=environment,
+        )
+        assert ended.returncode == code, ended.stdout + ended.stderr
+        return json.loads(ended.stdout)
+
+    with in_use(twin, start) as using:
+        answer = exoscope("migrate")  # reads the tenant itself
+        assert [(each["app_id"], each["scoped"]) for each in answer["apps"]] == [(using.app_id, True)]
+        first = exoscope("apply", "plan.json", "--yes", "--until", "baseline", code=3)
+        assert (first["waiting_for"], first["done"]) == ("approval", 0)
+        middle = exoscope("resume", "last", "--yes", "--wait", "120s", "--until", "overlap", code=3)
+        assert (middle["waiting_for"], middle["apps"][0]["stage"]) == ("approval", "cutover")
+        done = exoscope("resume", "last", "--yes", "--wait", "120s")
+        assert (done["outcome"], done["apps"][0]["code"]) == ("done", None)
+        now = twin.tenant.snapshot()
+        assert now.access_policies == ()
+        assert app_named(now, OMNISCOPE).consents == ()
+        proof = exoscope("verify", "plan.json", "--wait", "60s")
+        assert proof["verdict"] == "proven"
+        back = exoscope("undo", done["run"], "--yes", "--wait", "120s")
+        assert back["outcome"] == "done"
+    assert using.wrong == []
+    assert using.calls > 30
+    now = twin.tenant.snapshot()
+    assert isinstance(now.access_policies, tuple) and isinstance(start.access_policies, tuple)
+    assert [each.description for each in now.access_policies] == ["legacy"]
+    assert {each.permission for each in app_named(now, OMNISCOPE).consents} == {
+        each.permission for each in app_named(start, OMNISCOPE).consents
+    }

@@ -21,6 +21,7 @@ from exoscope.outcome import (
 )
 
 REFUSED = "token-refused"
+LANGUAGE = "language-mode"
 SIGN_IN = "Check [operator], and that it has the application permission Exchange.ManageAsApp."
 
 
@@ -60,6 +61,9 @@ _REFUSED = re.compile(
     re.IGNORECASE,
 )
 
+# Error ids of a script, or of a piece of one, that the endpoint's language mode does not take (seen on the engine 7.6.9).
+_LANGUAGE = re.compile(r"ScriptsNotAllowed|InDataSection|InConstrainedLanguage", re.IGNORECASE)
+
 _BY_TEXT: tuple[tuple[str, type[ServiceError]], ...] = (
     (r"ExoscopeNotConnected|You must call the Connect-ExchangeOnline cmdlet", LostSession),
     (r"ManagementObjectNotFound|couldn['’]t be found|could not be found|isn['’]t a member of", ObjectNotFound),
@@ -98,6 +102,10 @@ _AFTER = re.compile(
     r"(?:retry[- ]after|back ?off)\D{0,20}?(\d+(?:\.\d+)?)\s*(milliseconds|ms|seconds|s)?\b", re.IGNORECASE
 )
 
+_FULL = (
+    "exoscope needs a PowerShell in full language: a JEA endpoint without language is no gateway. Name another endpoint as "
+    "[transport] configuration."
+)
 _NEXT: dict[type[ServiceError], str] = {
     AccessDenied: "Give the operator the Exchange role the operation needs; Organization Management has them all.",
     Throttled: "Wait, then run the same command again.",
@@ -115,6 +123,8 @@ def typed(failure: Failure) -> ServiceError:
     if "CommandNotFoundException" in names or "NamedParameterNotFound" in names:
         # Exchange exports the cmdlets and parameters that the caller's roles allow; others are "not recognized", "not found".
         message += " (Exchange offers a session only what its roles allow)"
+    if _LANGUAGE.search(failure.error_id):
+        return ServiceError(message, code=LANGUAGE, next=_FULL)
     if kind is LostSession and _REFUSED.search(failure.message):
         return kind(message, code=REFUSED)
     after = _AFTER.search(failure.message) if kind is Throttled else None

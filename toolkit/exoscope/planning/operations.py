@@ -262,7 +262,7 @@ def _group(key: Mapping[str, str], before: State, after: State, context: Context
         return Operation(f"Remove managed group {name}", (_GROUPS,), "groups/remove_group", {"group": context.identity})
     return Operation(
         f"{'Hide' if after['hidden'] else 'Show'} managed group {name} {'from' if after['hidden'] else 'in'} address lists",
-        (_GROUP_SETTINGS,),
+        (_GROUP_SETTINGS, _GROUPS),  # the latter for -BypassSecurityGroupManagerCheck, as its reference page says
         "groups/set_group",
         {
             "group": context.identity,

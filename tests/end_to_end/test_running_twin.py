@@ -93,7 +93,9 @@ class Work:
         return self.run("resume", "last", "--yes", "--json", *words, kill=kill)
 
     def journal(self) -> list[dict[str, Any]]:
-        (path,) = (self.folder / "state" / "runs").glob("[0-9]*/journal.jsonl")
+        # A run that was killed before its first record did nothing, and is none.
+        paths = (self.folder / "state" / "runs").glob("[0-9]*/journal.jsonl")
+        (path,) = [each for each in paths if each.stat().st_size]
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 

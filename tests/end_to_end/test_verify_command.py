@@ -214,6 +214,16 @@ def test_a_test_that_exchange_refuses_leaves_the_other_witnesses_their_say(scope
     )
 
 
+def test_a_journal_that_cannot_be_read_is_among_what_is_not_covered(scoped: tuple[Desk, Path]) -> None:
+    desk, plan = scoped
+    (run,) = desk.run("runs", "--json")["runs"]
+    (journal,) = Path(desk.twin.ready["profile"]).parent.glob(f"state/runs/{run['run']}/journal.jsonl")
+    assert not any("journals" in line for line in desk.verify(plan)["not_covered"])
+    journal.write_bytes(journal.read_bytes().replace(b'"record":"step-done"', b'"record":"step-dome"', 1))
+    answer = desk.verify(plan)
+    assert any("journals cannot be read" in line and run["run"] in line for line in answer["not_covered"])
+
+
 def test_who_joins_is_moved_and_no_violation(scoped: tuple[Desk, Path]) -> None:
     desk, plan = scoped
     now = desk.twin.tenant.state

@@ -104,6 +104,9 @@ def _once(
     known = past(store, tenant.id, subject.hash if isinstance(subject, PlanFile) else None, waits, lengthen=lengthen)
     _forewarn(connection, reach, claims, options, known, say)
     proof = prove(connection, reach, claims, options, known.histories, clock, progress)
+    if known.unreadable:
+        untold = f"what these runs changed, and so older tokens, whose journals cannot be read: {', '.join(known.unreadable)}"
+        proof = replace(proof, not_covered=(*proof.not_covered, untold))
     if proof.verdict is Verdict.PENDING and proof.ready_at is None:
         # No journal here tells of the change, so it may be as young as this moment: a whole cache time from now settles it.
         proof = replace(proof, ready_at=iso(clock.now() + timedelta(seconds=waits["cache"])))

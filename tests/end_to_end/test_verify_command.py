@@ -224,6 +224,18 @@ def test_a_journal_that_cannot_be_read_is_among_what_is_not_covered(scoped: tupl
     assert any("journals cannot be read" in line and run["run"] in line for line in answer["not_covered"])
 
 
+def test_an_app_of_which_nothing_is_asked_is_not_carried_by_another_that_is_proven(scoped: tuple[Desk, Path]) -> None:
+    desk, _ = scoped
+    both = desk.folder / "both.yaml"
+    other = "  - app: Contoso Backup Connector\n    permissions: [User.Read.All]\n    mechanism: rbac\n    scope: {group: GROUP}\n"
+    both.write_text(INTENT.replace("MECHANISM", "rbac") + other.replace("GROUP", OMNISCOPE_GROUP), encoding="utf-8")
+    answer = desk.verify(both, code=1)
+    (ours, theirs) = answer["apps"]
+    assert ours["permissions"]["Mail.Read"]["verdict"] == "proven"
+    assert (theirs["permissions"], theirs["scoped"]) == ({}, False)
+    assert answer["verdict"] == "violated", "it reads every mailbox by what the intent does not name"
+
+
 def test_who_joins_is_moved_and_no_violation(scoped: tuple[Desk, Path]) -> None:
     desk, plan = scoped
     now = desk.twin.tenant.state

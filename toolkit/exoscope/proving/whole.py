@@ -108,7 +108,7 @@ def prove(
         prove_app(sources, reach, claimed, options, history, clock, progress, lenient=True)
         for claimed, history in zip(claims, known, strict=True)
     )
-    verdict = overall(proof.verdict for app in apps for proof in app.permissions.values())
+    verdict = overall(_of_app(claimed, app) for claimed, app in zip(claims, apps, strict=True))
     return Proof(
         verdict=verdict,
         ready_at=_latest([each.settled_at for each in known], after=clock.now())
@@ -119,6 +119,15 @@ def prove(
         moved=tuple(one for claimed in claims for one in claimed.moved),
         apps=apps,
     )
+
+
+def _of_app(claimed: AppClaim, app: AppProof) -> Verdict:
+    """The verdict over one app. Where nothing of it is about mailboxes no witness was asked: at most configured."""
+    if app.permissions:
+        return overall(proof.verdict for proof in app.permissions.values())
+    if claimed.scoped is None or not claimed.tenant_wide:
+        return Verdict.UNKNOWN
+    return Verdict.CONFIGURED if claimed.scoped else Verdict.VIOLATED
 
 
 def prove_app(

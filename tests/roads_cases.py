@@ -299,6 +299,12 @@ def _failing() -> list[Case]:
             roads=tuple(road for road in EVERYWHERE if road != "script"),
         ),
         _case(
+            "rows, then an error",
+            "inventory/management_scopes",
+            "ObjectNotFound",
+            fault=lambda faults: faults.fail_after_rows("Get-ManagementScope", errors.not_found("a scope")),
+        ),
+        _case(
             "everything for an unknown identity",
             "inventory/management_scope",
             ROWS,
@@ -328,6 +334,12 @@ def _selecting() -> list[Case]:
     hostile = _case("hostile name", "rbac/new_management_scope", DONE, {"name": HOSTILE})
     named = msgspec.structs.replace(SAMPLE.management_scopes[0], name=HOSTILE)
     there = {"management_scopes": (*SAMPLE.management_scopes, named)}
+    times = {
+        "attributes_read": ("WhenCreated",),
+        "recipients": (msgspec.structs.replace(ADA, attributes={"WhenCreated": "2025-03-01T10:30:00Z"}),),
+        "groups": (),
+        "administrative_units": (),
+    }
     return [
         hostile,
         hostile._replace(name="hostile name exists", says="AlreadyExists", start=there),
@@ -344,6 +356,7 @@ def _selecting() -> list[Case]:
         Case("the whole rows", "Get-ManagementScope", ROWS),
         Case("a count", "Get-Recipient -ResultSize 3 | Select-Object -Property 'Guid'", ROWS),
         Case("a count as text", "Get-Recipient -ResultSize '3' | Select-Object -Property 'Guid'", ROWS),
+        _case("a time", "inventory/recipients", ROWS, {"properties": ["WhenCreated"]}, start=times),
         Case("a switch", "Get-ManagementScope -Orphan", ROWS),
         Case("a switch that is off", "Get-ManagementScope -Orphan:$false", ROWS),
         Case("a boolean", "Get-ManagementRoleAssignment -Enabled $false", ROWS),

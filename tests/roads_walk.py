@@ -23,6 +23,7 @@ from exoscope.powershell.cmdlets import SELECT
 from exoscope.twin.exchange import CmdletError
 from exoscope.twin.server import Twin
 from exoscope.twin.tenant import LISTS, TwinTenant
+from exoscope.twin.view import View
 from roads_cases import DONE, NONE, ROWS, Case, start_of
 from twin_exchange import Shell
 
@@ -110,7 +111,7 @@ def set_back(twin: Twin, start: Snapshot) -> None:
     """The tenant as it was, with no faults."""
     tenant = twin.tenant
     with tenant.lock:
-        tenant.change("set back", **{name: getattr(start, name) for name in LISTS})
+        tenant._history = [(tenant._history[0][0], View(start))]
         tenant.group_extras.clear()
         tenant.log.clear()
     twin.faults.clear()

@@ -13,6 +13,7 @@ import requests
 from exoscope.catalog import EXCHANGE
 from exoscope.model import Snapshot
 from exoscope.twin.adminapi import ANCHOR, LINK_SECONDS
+from exoscope.twin.exchange.call import not_found
 from exoscope.twin.server import Twin
 from twin_fixtures import TurnedClock, sample, serve, session, shared_twin, token, twin
 
@@ -64,11 +65,16 @@ def test_rows_have_companions_and_switches_are_booleans(shared_twin: Twin) -> No
     row = answer.json()["value"][0]
     assert row["EmailAddresses@odata.type"] == "#Collection(String)"
     assert isinstance(row["EmailAddresses"], list)
-    assert row["Guid@data.type"] == "System.Guid"
+    assert (row["Guid@data.type"], row["Guid@odata.type"]) == ("System.Guid", "#Guid")
+    assert not any(name.startswith("ExternalDirectoryObjectId@") for name in row), "an id that is a text there"
     assert "@odata.nextLink" not in answer.json()
+    assert (answer.json()["adminapi.warnings@odata.type"], answer.json()["@adminapi.warnings"]) == (
+        "#Collection(String)",
+        [],
+    )
     found = caller("Get-OrganizationConfig").json()["value"][0]
     assert found["ExternalDirectoryOrganizationId"] == shared_twin.tenant.state.tenant.id
-    assert found["EnforceExoAppRbacPermissions@data.type"] == "System.Boolean"
+    assert found["EnforceExoAppRbacPermissions"] is False
 
 
 def test_a_write_changes_the_same_tenant_and_answers_without_rows(twin: Twin) -> None:
@@ -88,7 +94,8 @@ def test_errors_stand_in_three_parts(shared_twin: Twin) -> None:
     caller = Caller(shared_twin)
     answer = caller("Remove-ManagementScope", {"Identity": "Absent", "Confirm": False})
     code, kind, text = three_parts(answer)
-    assert code.startswith("Ex")
+    assert code == "Ex6F9304"
+    assert answer.json()["error"]["code"] == "NotFound"
     assert kind == "Microsoft.Exchange.Configuration.Tasks.ManagementObjectNotFoundException"
     assert "couldn't be found" in text
     assert answer.headers["X-ExceptionType"] == "ManagementObjectNotFoundException"
@@ -149,7 +156,10 @@ def test_pages_are_posted_for_with_the_same_body(serve: Callable[..., Twin], sam
     assert caller.post(link.replace("skiptoken=", "skiptoken=0"), body).status_code == 400
     assert caller.http.get(link, headers=caller.headers, timeout=20).status_code == 405
     clock.sleep(LINK_SECONDS + 1)
-    assert caller.post(link, body).status_code == 400
+    late = caller.post(link, body)
+    assert late.status_code == 400
+    told = late.json()["error"]["innererror"]["internalexception"]["message"]
+    assert told == "Expired or Invalid pagination request. Default Expiry time is 00:30:00"
     small = caller.post("/InvokeCommand", body, Prefer="odata.maxpagesize=7")
     assert len(small.json()["value"]) == 7
     large = caller.post("/InvokeCommand", body, Prefer="odata.maxpagesize=5000")
@@ -204,6 +214,22 @@ def test_a_timeout_comes_behind_the_work_or_before_it(serve: Callable[..., Twin]
     twin.entra.tokens.end_all(EXCHANGE)
     assert caller("Get-ManagementScope").status_code == 401
     assert Caller(twin)("Get-ManagementScope").status_code == 200
+
+
+def test_an_error_after_rows_stands_beside_them_in_a_success(twin: Twin) -> None:
+    twin.faults.fail_after_rows("Get-ManagementScope", not_found("a scope"))
+    answer = Caller(twin)("Get-ManagementScope")
+    assert len(names(answer)) == 4
+    (text,) = answer.json()["@adminapi.errors"]
+    assert text.startswith("Ex6F9304|Microsoft.Exchange.Configuration.Tasks.ManagementObjectNotFoundException|")
+
+
+def test_times_say_that_they_are(serve: Callable[..., Twin], sample: Snapshot) -> None:
+    assert isinstance(sample.recipients, tuple)
+    first = msgspec.structs.replace(sample.recipients[0], attributes={"WhenCreated": "2025-03-01T10:30:00Z"})
+    twin = serve(msgspec.structs.replace(sample, recipients=(first,), attributes_read=("WhenCreated",)))
+    row = Caller(twin)("Get-Mailbox").json()["value"][0]
+    assert (row["WhenCreated"], row["WhenCreated@data.type"]) == ("2025-03-01T10:30:00.0000000Z", "System.DateTime")
 
 
 def test_what_was_not_read_is_a_403_whose_reason_is_a_header(serve: Callable[..., Twin], sample: Snapshot) -> None:

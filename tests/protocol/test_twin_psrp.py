@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -100,15 +101,15 @@ def test_an_error_record_says_what_exchange_says(client: Client) -> None:
     assert len(answer.output) == 1, "an error ends its own pipeline, not the script"
     (error,) = answer.errors
     kind = "Microsoft.Exchange.Configuration.Tasks.ManagementObjectNotFoundException"
-    assert error.exception.types[0] == kind
-    assert (error.reason, error.activity, error.target_name) == (
-        kind.rpartition(".")[2],
-        "Get-ManagementScope",
-        "nobody",
+    assert error.exception.types[0] == "System.Exception"
+    assert (error.category, error.reason, error.activity) == (0, kind.rpartition(".")[2], "Get-ManagementScope")
+    assert re.fullmatch(
+        r"\[Server=TWIN,RequestId=[0-9a-f-]{36},TimeStamp=\w{3}, \d\d \w{3} \d{4} [\d:]{8} GMT\],Write-ErrorMessage",
+        error.fq_error,
     )
-    assert error.fq_error.startswith("[Server=TWIN,RequestId=")
-    assert "[FailureCategory=Cmdlet-ManagementObjectNotFoundException]" in error.fq_error
-    assert "'nobody' couldn't be found" in str(error)
+    assert str(error).startswith(
+        f"Ex6F9304|{kind}|The operation couldn't be performed because object 'nobody' couldn't"
+    )
 
 
 def test_error_action_decides_where_the_error_goes(client: Client) -> None:

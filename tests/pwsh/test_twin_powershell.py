@@ -233,8 +233,8 @@ Disconnect-ExchangeOnline -Confirm:$false
     assert told["before"].startswith("You must call the Connect-ExchangeOnline cmdlet")
     assert told["tenant"] == served.tenant.state.tenant.id
     assert (told["made"], told["left"], told["after"]) == ("1", "0", "0"), done.stdout
-    assert told["category"] == "InvalidData ManagementObjectNotFoundException Get-ManagementScope"
-    assert "[FailureCategory=Cmdlet-ManagementObjectNotFoundException]" in told["id"]
+    assert told["category"] == "NotSpecified ManagementObjectNotFoundException Get-ManagementScope"
+    assert told["id"].startswith("[Server=TWIN,RequestId=") and told["id"].endswith(" GMT],Write-ErrorMessage")
     assert told["unknown"].startswith("NamedParameterNotFound")
     assert "ParameterArgumentValidationError" in told["choice"] or "ValidateSet" in told["choice"]
     assert told["recipients"] == "True"

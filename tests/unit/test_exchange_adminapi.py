@@ -272,6 +272,20 @@ def test_an_odd_answer_to_a_read_is_never_an_empty_list(
     assert session.run(GET).rows == ()
 
 
+def test_errors_beside_rows_are_errors(connect: Open) -> None:
+    """The answer is a success; its rows are not all there are."""
+    text = "|Microsoft.Exchange.Data.Directory.ADTransientException|Der Dienst ist nicht da."
+    partly = (200, {}, {"value": [{"Name": "a"}], "@adminapi.errors": [text]})
+    session, _, _ = connect(partly, rows({"Name": "a"}, {"Name": "b"}))
+    assert [row["Name"] for row in session.run(GET).rows] == ["a", "b"], (
+        "asked again, as a read is that fails in passing"
+    )
+    gone = "Ex6F9304|Microsoft.Exchange.Configuration.Tasks.ManagementObjectNotFoundException|x"
+    session, _, _ = connect((200, {}, {"@adminapi.errors": [gone], "value": []}))
+    with pytest.raises(ObjectNotFound):
+        session.run(REMOVE)
+
+
 def test_a_write_may_answer_nothing_but_nothing_odd(connect: Open) -> None:
     for good in (
         (204, {}, None),

@@ -280,9 +280,25 @@ def test_a_role_that_is_not_there(shell: Shell) -> None:
 
 
 def test_a_cmdlet_that_is_not_modelled(shell: Shell) -> None:
-    shell.connect(CommandName=["Get-User", "Get-EXOMailbox"])
-    assert shell.run("Get-User").texts == ["not modelled: Get-User"]
+    shell.connect(CommandName=["Get-EXOMailbox"])
     assert shell.run("Get-EXOMailbox").texts == ["not modelled: Get-EXOMailbox"]
+
+
+def test_users_are_those_behind_mailboxes_and_mail_users(shell: Shell) -> None:
+    (row,) = shell.run("Get-User -Identity 'ada@contoso.com'").rows
+    assert (row["WindowsEmailAddress"], row["UserPrincipalName"]) == ("ada@contoso.com", "ada@contoso.com")
+    assert "EmailAddresses" not in row and row["Department"] == "Engineering"
+    assert shell.run("Get-User -Identity 'crm-users@contoso.com'").errors == ["ManagementObjectNotFoundException"]
+    assert shell.run("Get-User").texts == [
+        "not modelled: Get-User without -Identity: the users who have no mailbox are not known"
+    ]
+
+
+def test_a_mailbox_has_a_user_principal_name_and_a_recipient_has_none(shell: Shell) -> None:
+    (row,) = shell.run("Get-Mailbox -Identity 'ada@contoso.com'").rows
+    assert row["UserPrincipalName"] == "ada@contoso.com"
+    (row,) = shell.run("Get-Recipient -Identity 'ada@contoso.com'").rows
+    assert "UserPrincipalName" not in row
 
 
 def test_select_object_leaves_what_was_asked_for(shell: Shell) -> None:

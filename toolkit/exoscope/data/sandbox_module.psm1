@@ -1,21 +1,16 @@
 # The constant part of the sandbox's stand-in for ExchangeOnlineManagement: it sends each cmdlet to the twin's admin API and
 # answers as Exchange's own module does. Runs on Windows PowerShell 5.1 and PowerShell 7.
-# Above it stands $Sandbox (address, tenant, domain, CA), below it one function a cmdlet.
+# Above it stands $Sandbox (address, tenant, domain, CA, who signs in), below it one function a cmdlet.
 
 $Connected = $null
 $Transient = 429, 503, 504
+# What Exchange itself says is NotSpecified, as its own module has it.
 $Categories = @{
-    ManagementObjectNotFoundException  = 'InvalidData'
-    ManagementObjectAmbiguousException = 'InvalidData'
-    DataValidationException            = 'InvalidData'
-    ParsingException                   = 'InvalidData'
-    ADObjectAlreadyExistsException     = 'InvalidOperation'
-    TaskInvalidOperationException      = 'InvalidOperation'
-    ParameterBindingException          = 'InvalidArgument'
-    UnauthorizedAccessException        = 'PermissionDenied'
-    NotImplementedException            = 'NotImplemented'
-    ResourceUnhealthyException         = 'LimitsExceeded'
-    HttpRequestException               = 'ConnectionError'
+    ParameterBindingException   = 'InvalidArgument'
+    UnauthorizedAccessException = 'PermissionDenied'
+    NotImplementedException     = 'NotImplemented'
+    CommandNotFoundException    = 'ObjectNotFound'
+    HttpRequestException        = 'ConnectionError'
 }
 
 function New-SandboxClient {
@@ -70,7 +65,7 @@ namespace Exoscope {
 }
 
 function Send-Sandbox($Connection, [string] $Method, [string] $Address, [string] $Body, [string] $Cmdlet) {
-    # One request: its status, text and headers. In steps, so that a stop is heard.
+    # One request to the admin API.
     $request = [System.Net.Http.HttpRequestMessage]::new([System.Net.Http.HttpMethod]::new($Method), $Address)
     [void] $request.Headers.TryAddWithoutValidation('Authorization', 'Bearer ' + [System.Net.NetworkCredential]::new('', $Connection.Token).Password)
     [void] $request.Headers.TryAddWithoutValidation('X-AnchorMailbox', 'APP:SystemMailbox{bb558c35-97f1-4cb9-8ff7-d53741dc928c}@' + $Sandbox.Tenant)
@@ -81,9 +76,14 @@ function Send-Sandbox($Connection, [string] $Method, [string] $Address, [string]
     if ($Method -eq 'POST') {
         $request.Content = [System.Net.Http.StringContent]::new($Body, [System.Text.Encoding]::UTF8, 'application/json')
     }
+    Receive-Sandbox $Connection.Client $request
+}
+
+function Receive-Sandbox($Client, $Request) {
+    # A request's answer: status, text and headers. In steps, so that a stop is heard.
     $stop = [System.Threading.CancellationTokenSource]::new()
     try {
-        $sent = $Connection.Client.SendAsync($request, $stop.Token)
+        $sent = $Client.SendAsync($Request, $stop.Token)
         while (-not ([System.IAsyncResult] $sent).AsyncWaitHandle.WaitOne(50)) { }
         if ($sent.IsFaulted) { throw $sent.Exception.GetBaseException() }
         if ($sent.IsCanceled) { throw [System.TimeoutException]::new('The operation has timed out.') }
@@ -101,22 +101,31 @@ function Send-Sandbox($Connection, [string] $Method, [string] $Address, [string]
     }
     finally {
         $stop.Cancel()
-        $request.Dispose()
+        $Request.Dispose()
     }
 }
 
 function ConvertFrom-SandboxElement($Element) {
-    # Most values are texts, in objects: those are read where they stand, and a value's type beside it is left out.
+    # Most values are texts, in objects: those are read where they stand. Before a value may stand its type.
     $kind = [string] $Element.ValueKind
     if ($kind -eq 'String') { return $Element.GetString() }
     if ($kind -eq 'Object') {
         $made = [ordered] @{}
+        $typed = ''
         foreach ($each in $Element.EnumerateObject()) {
             $name = $each.Name
-            if ($name.EndsWith('@data.type') -or $name.EndsWith('@odata.type')) { continue }
+            if ($name.EndsWith('@odata.type')) { continue }
             $value = $each.Value
+            if ($name.EndsWith('@data.type')) {
+                $typed = $name.Substring(0, $name.Length - 10)
+                $type = $value.GetString()
+                continue
+            }
             $inner = $value.ValueKind
-            if ($inner -eq 'String') { $made[$name] = $value.GetString() }
+            if ($inner -eq 'String') {
+                if ($name -ceq $typed) { $made[$name] = ConvertTo-SandboxType $value.GetString() $type }
+                else { $made[$name] = $value.GetString() }
+            }
             elseif ($inner -eq 'Null') { $made[$name] = $null }
             else { $made[$name] = ConvertFrom-SandboxElement $value }
         }
@@ -137,6 +146,16 @@ function ConvertFrom-SandboxElement($Element) {
     return $null
 }
 
+function ConvertTo-SandboxType([string] $Text, [string] $Type) {
+    # A Guid or a time as such, as on the objects of Exchange's own module; what is none stays a text.
+    $guid = [guid]::Empty
+    $time = [datetime]::MinValue
+    if ($Type -eq 'System.Guid' -and [guid]::TryParse($Text, [ref] $guid)) { return $guid }
+    $style = [System.Globalization.DateTimeStyles]::RoundtripKind
+    if ($Type -eq 'System.DateTime' -and [datetime]::TryParse($Text, [cultureinfo]::InvariantCulture, $style, [ref] $time)) { return $time }
+    return $Text
+}
+
 function ConvertFrom-SandboxJson([string] $Text) {
     # PowerShell 7's ConvertFrom-Json makes a time of every text that looks like one, names among them.
     if ($PSVersionTable.PSEdition -ne 'Core') { return ConvertFrom-Json -InputObject $Text }
@@ -153,7 +172,7 @@ function ConvertTo-SandboxValue($Value) {
     if ($Value -is [int] -or $Value -is [long] -or $Value -is [uint32]) { return [long] $Value }
     if ($Value -is [System.Management.Automation.PSCustomObject]) {
         # An object of ours that was piped on stands for its identity.
-        foreach ($name in 'Identity', 'Guid', 'Name') { if ($Value.$name) { return ConvertTo-SandboxValue $Value.$name } }
+        foreach ($name in 'Guid', 'Identity', 'Name') { if ($Value.$name) { return ConvertTo-SandboxValue $Value.$name } }
     }
     if ($Value -is [System.Collections.IDictionary]) {
         $made = [ordered] @{ '@odata.type' = '#Exchange.GenericHashTable' }
@@ -169,21 +188,30 @@ function ConvertTo-SandboxValue($Value) {
 }
 
 function New-SandboxRecord([string] $Kind, [string] $Text, [string] $Target, [string] $Category) {
-    # An error record with the type, category and id that Exchange's module gives.
+    # An error record as Exchange's module writes them: its own exceptions are no types here, and stand in text and reason.
     $short = $Kind.Substring($Kind.LastIndexOf('.') + 1)
     $type = $Kind -as [type]
     $exception = [System.Exception]::new($Text)
     if ($null -ne $type -and [System.Exception].IsAssignableFrom($type)) { $exception = $type::new($Text) }
-    if ($Kind -like 'Microsoft.Exchange.*') { $exception.PSObject.TypeNames.Insert(0, $Kind) }
     if (-not $Category) { $Category = $Categories[$short] }
     if (-not $Category) { $Category = 'NotSpecified' }
     $id = $short
     if ($Kind -like 'Microsoft.Exchange.*') {
-        $id = '[Server=TWIN,RequestId={0},TimeStamp={1:MM/dd/yyyy HH:mm:ss}] [FailureCategory=Cmdlet-{2}]' -f [guid]::NewGuid(), [datetime]::UtcNow, $short
+        $id = '[Server=TWIN,RequestId={0},TimeStamp={1}]' -f [guid]::NewGuid(), [datetime]::UtcNow.ToString('R', [cultureinfo]::InvariantCulture)
+        $Target = ''
     }
     $record = [System.Management.Automation.ErrorRecord]::new($exception, $id, $Category, $Target)
     $record.CategoryInfo.Reason = $short
     $record
+}
+
+function Write-ErrorMessage {
+    # Named as in Exchange's module: the ids of its error records end in it.
+    [CmdletBinding()]
+    param([string] $Cmdlet, $Record)
+    $global:EXO_LastExecutionStatus = $false
+    if ($Cmdlet) { $Record.CategoryInfo.Activity = $Cmdlet }
+    $PSCmdlet.WriteError($Record)
 }
 
 function New-SandboxRefusal($Answer, [string] $Target) {
@@ -205,13 +233,7 @@ function New-SandboxRefusal($Answer, [string] $Target) {
     if ($body.StartsWith('{')) { $told = (ConvertFrom-SandboxJson $body).error }
     $detail = ''
     if ($null -ne $told -and @($told.details).Count -gt 0) { $detail = [string] @($told.details)[0].message }
-    $parts = $detail.Split([char[]] '|', 3)
-    if ($parts.Count -eq 3) {
-        $text = $parts[2]
-        # The module's own messages carry all three; errors of PowerShell and .NET their text alone.
-        if ($parts[1] -like 'Microsoft.Exchange.*') { $text = $detail }
-        return New-SandboxRecord $parts[1] $text $Target ''
-    }
+    if ($detail.Split([char[]] '|', 3).Count -eq 3) { return New-SandboxDetail $detail $Target }
     $text = "The server answered HTTP $($Answer.Status)."
     if ($null -ne $told -and $told.message) { $text = [string] $told.message }
     $category = 'NotSpecified'
@@ -223,72 +245,141 @@ function New-SandboxRefusal($Answer, [string] $Target) {
     New-SandboxRecord 'System.Exception' $text $Target $category
 }
 
-function Invoke-SandboxCmdlet($Caller, [string] $Name, $Bound) {
-    # One call of a cmdlet: rows to the pipeline, warnings and errors to their streams.
+function New-SandboxDetail([string] $Detail, [string] $Target) {
+    # The error record for Code|Full.Exception.Type|Text. Of errors of PowerShell and .NET the text alone is shown.
+    $parts = $Detail.Split([char[]] '|', 3)
+    if ($parts.Count -lt 3) { return New-SandboxRecord 'System.Exception' $Detail $Target '' }
+    if ($parts[1] -like 'Microsoft.Exchange.*') { return New-SandboxRecord $parts[1] $Detail $Target '' }
+    New-SandboxRecord $parts[1] $parts[2] $Target ''
+}
+
+function Invoke-SandboxExo($Caller, [string] $Name, [string] $Older, $Bound) {
+    # Get-EXOMailbox, Get-EXORecipient: the older cmdlet's rows, cut to the property set Minimum (and what is its own identity),
+    # and to those that -Properties names. Source: cmdlet-property-sets.
+    $parameters = @{}
+    foreach ($key in $Bound.Keys) {
+        if ($key -eq 'Properties') { continue }
+        if ('ExternalDirectoryObjectId', 'PrimarySmtpAddress', 'UserPrincipalName' -contains $key) { $parameters['Identity'] = $Bound[$key] }
+        else { $parameters[$key] = $Bound[$key] }
+    }
+    $shown = @('ExternalDirectoryObjectId', 'Identity', 'Name', 'RecipientType', 'RecipientTypeDetails')
+    if ($Older -eq 'Get-Mailbox') {
+        $shown += 'Alias', 'DisplayName', 'DistinguishedName', 'EmailAddresses', 'Guid', 'PrimarySmtpAddress', 'UserPrincipalName'
+    }
+    $wanted = @(@($Bound['Properties']) | Where-Object { $_ })
+    Invoke-SandboxCmdlet $Caller $Older $parameters $Name ($shown + $wanted) | ForEach-Object {
+        foreach ($property in $wanted) {
+            if ($null -ne $_.PSObject.Properties[$property]) { continue }
+            $text = "Access is denied: the property $property of recipients."
+            return Write-ErrorMessage $Name (New-SandboxRecord 'System.UnauthorizedAccessException' $text '' '')
+        }
+        $_
+    }
+}
+
+function ConvertFrom-SandboxRow($Row, $Shown) {
+    # An answer's row as an object of the module: typed, without the types beside its values, perhaps cut to some properties.
+    $made = [ordered] @{}
+    foreach ($property in $Row.PSObject.Properties) {
+        $name = $property.Name
+        if ($name -like '*@odata.type' -or $name -like '*@data.type' -or ($Shown -and $Shown -notcontains $name)) { continue }
+        $type = $Row.PSObject.Properties["$name@data.type"]
+        $made[$name] = $property.Value
+        if ($null -ne $type -and $property.Value -is [string]) { $made[$name] = ConvertTo-SandboxType $property.Value $type.Value }
+    }
+    [pscustomobject] $made
+}
+
+function Invoke-SandboxCmdlet($Caller, [string] $Cmdlet, $Bound, [string] $Name = $Cmdlet, $Shown) {
+    # One call of a cmdlet: rows to the pipeline, warnings and errors to their streams. Name: under which it was called.
     $connection = $script:Connected
+    $global:EXO_LastExecutionStatus = $true
     $target = ''
     foreach ($candidate in 'Identity', 'Name', 'AppId') { if (-not $target -and $Bound.ContainsKey($candidate)) { $target = [string] (ConvertTo-SandboxValue $Bound[$candidate]) } }
     if ($null -eq $connection) {
         $text = 'You must call the Connect-ExchangeOnline cmdlet before calling any other cmdlets.'
-        return $Caller.WriteError((New-SandboxRecord 'System.Exception' $text '' ''))
+        return Write-ErrorMessage $Name (New-SandboxRecord 'System.Exception' $text '' '')
     }
     if ($connection.CommandName.Count -and -not @($connection.CommandName | Where-Object { $Name -like $_ }).Count) {
         $text = "The term '$Name' is not recognized as a name of a cmdlet, function, script file, or executable program."
-        return $Caller.WriteError((New-SandboxRecord 'System.Management.Automation.CommandNotFoundException' $text $Name 'ObjectNotFound'))
+        return Write-ErrorMessage $Name (New-SandboxRecord 'System.Management.Automation.CommandNotFoundException' $text $Name '')
     }
     $parameters = [ordered] @{}
     foreach ($key in $Bound.Keys) {
         if ($Common -notcontains $key) { $parameters[$key] = ConvertTo-SandboxValue $Bound[$key] }
     }
-    $body = ConvertTo-Json -InputObject ([ordered] @{ CmdletInput = [ordered] @{ CmdletName = $Name; Parameters = $parameters } }) -Compress -Depth 8
+    $body = ConvertTo-Json -InputObject ([ordered] @{ CmdletInput = [ordered] @{ CmdletName = $Cmdlet; Parameters = $parameters } }) -Compress -Depth 8
     $address = $Sandbox.Origin + '/adminapi/beta/' + $Sandbox.Tenant + '/InvokeCommand'
     while ($address) {
         try {
-            $answer = Send-Sandbox $connection 'POST' $address $body $Name
+            $answer = Send-Sandbox $connection 'POST' $address $body $Cmdlet
             $page = $null
             if ($answer.Status -ge 200 -and $answer.Status -lt 300 -and $answer.Text.Trim()) { $page = ConvertFrom-SandboxJson $answer.Text }
         }
         catch [System.Management.Automation.PipelineStoppedException] { throw }
         catch {
             $text = 'The connection to the server was lost: ' + $_.Exception.Message
-            return $Caller.WriteError((New-SandboxRecord 'System.Net.Http.HttpRequestException' $text $target 'ConnectionError'))
+            return Write-ErrorMessage $Name (New-SandboxRecord 'System.Net.Http.HttpRequestException' $text $target '')
         }
-        if ($answer.Status -lt 200 -or $answer.Status -ge 300) { return $Caller.WriteError((New-SandboxRefusal $answer $target)) }
+        if ($answer.Status -lt 200 -or $answer.Status -ge 300) { return Write-ErrorMessage $Name (New-SandboxRefusal $answer $target) }
         $address = ''
         if ($null -eq $page) { continue }
         foreach ($warning in @($page.'@adminapi.warnings')) { if ($null -ne $warning) { $Caller.WriteWarning([string] $warning) } }
         foreach ($row in @($page.value)) {
             if ($null -eq $row) { continue }
-            if ($PSVersionTable.PSEdition -eq 'Core') { $Caller.WriteObject($row); continue }
-            $made = [ordered] @{}
-            foreach ($property in $row.PSObject.Properties) {
-                if ($property.Name -notlike '*@odata.type' -and $property.Name -notlike '*@data.type') { $made[$property.Name] = $property.Value }
-            }
-            $Caller.WriteObject([pscustomobject] $made)
+            # PowerShell 7's reader made it so already
+            if ($PSVersionTable.PSEdition -eq 'Core' -and -not $Shown) { $row } else { ConvertFrom-SandboxRow $row $Shown }
         }
+        foreach ($told in @($page.'@adminapi.errors')) { if ($null -ne $told) { Write-ErrorMessage $Name (New-SandboxDetail $told $target) } }
         $next = [string] $page.'@odata.nextLink'
         if ($next) {
             if (-not $next.StartsWith($Sandbox.Origin + '/')) {
-                return $Caller.WriteError((New-SandboxRecord 'System.Exception' 'The next page is on another server.' $target ''))
+                return Write-ErrorMessage $Name (New-SandboxRecord 'System.Exception' 'The next page is on another server.' $target '')
             }
             $address = $next
         }
     }
 }
 
+function Get-SandboxToken($Client) {
+    # A token of the sandbox's own operator, whose secret lies in the sandbox's folder and stays there.
+    $form = [System.Collections.Generic.Dictionary[string, string]]::new()
+    $form['grant_type'] = 'client_credentials'
+    $form['client_id'] = $Sandbox.Operator
+    $form['client_secret'] = [System.IO.File]::ReadAllText($Sandbox.Secret)
+    $form['scope'] = 'https://outlook.office365.com/.default'
+    $request = [System.Net.Http.HttpRequestMessage]::new([System.Net.Http.HttpMethod]::Post, $Sandbox.Authority + '/oauth2/v2.0/token')
+    $request.Content = [System.Net.Http.FormUrlEncodedContent]::new($form)
+    $answer = Receive-Sandbox $Client $request
+    $told = ConvertFrom-SandboxJson $answer.Text
+    if ($answer.Status -ne 200) { throw [string] $told.error_description }
+    [string] $told.access_token
+}
+
 function Connect-Sandbox($Caller, $Bound) {
-    # Connect-ExchangeOnline with an access token; no other way of signing in.
+    # Connect-ExchangeOnline: with an access token, or as the sandbox's operator, whatever other way of signing in was named.
     $script:Connected = $null
-    foreach ($need in 'AccessToken', 'Organization') {
-        if (-not $Bound[$need]) { throw "The sandbox needs -${need}: it takes an application's access token and no other way of signing in." }
+    $global:EXO_LastExecutionStatus = $true
+    foreach ($missing in 'Prefix', 'UseRPSSession') {
+        if ($Bound[$missing]) { throw "The sandbox has no -$missing." }
     }
-    if ($Bound['Organization'] -ne $Sandbox.Domain -and $Bound['Organization'] -ne $Sandbox.Tenant) {
-        throw "The organization '$($Bound['Organization'])' isn't the organization of the access token."
+    if ($Bound['AccessToken'] -and -not $Bound['Organization']) { throw 'The sandbox needs -Organization beside -AccessToken.' }
+    foreach ($named in 'Organization', 'DelegatedOrganization') {
+        if ($Bound[$named] -and $Bound[$named] -ne $Sandbox.Domain -and $Bound[$named] -ne $Sandbox.Tenant) {
+            throw "The organization '$($Bound[$named])' isn't the organization of the access token."
+        }
+    }
+    $client = New-SandboxClient
+    $given = [string] $Bound['AccessToken']
+    if (-not $given) {
+        if (-not $Sandbox.Secret) { throw "The sandbox needs -AccessToken: its profile holds no secret of its operator." }
+        $Caller.WriteWarning('This is a sandbox, not Exchange Online: it signs in as its own operator, whoever is named.')
+        $given = Get-SandboxToken $client
     }
     $token = [securestring]::new()
-    foreach ($character in ([string] $Bound['AccessToken']).ToCharArray()) { $token.AppendChar($character) }
+    foreach ($character in $given.ToCharArray()) { $token.AppendChar($character) }
     $expires = [datetime]::MaxValue
-    $parts = ([string] $Bound['AccessToken']).Split('.')
+    $parts = $given.Split('.')
     if ($parts.Count -eq 3) {
         $middle = $parts[1].Replace('-', '+').Replace('_', '/')
         $middle += '=' * ((4 - $middle.Length % 4) % 4)
@@ -300,7 +391,7 @@ function Connect-Sandbox($Caller, $Bound) {
         Token       = $token
         Expires     = $expires
         CommandName = @(@($Bound['CommandName']) | Where-Object { $_ })
-        Client      = New-SandboxClient
+        Client      = $client
     }
     $answer = Send-Sandbox $connection 'GET' ($Sandbox.Origin + '/AdminApi/v1.0/' + $Sandbox.Tenant + '/EXOModuleFile?Version=3.9.2') '' 'Connect-ExchangeOnline'
     if ($answer.Status -lt 200 -or $answer.Status -ge 300) { $Caller.ThrowTerminatingError((New-SandboxRefusal $answer '')) }
@@ -315,7 +406,9 @@ function Get-SandboxConnection {
     [pscustomobject] [ordered] @{
         ConnectionId       = [string] $connection.Id
         State              = 'Connected'
+        Id                 = 1
         Name               = 'ExchangeOnline_1'
+        UserPrincipalName  = $null
         TokenStatus        = $status
         TokenExpiryTimeUTC = $connection.Expires
         TenantID           = $Sandbox.Tenant

@@ -43,7 +43,8 @@ def _error_of(status: int, headers: Mapping[str, str], body: Mapping[str, Any] |
         return LostSession(f"{cmdlet}: this tenant is served by another host now")
     if status == 401:
         return LostSession(f"{cmdlet}: Exchange refused the operator's token", code=REFUSED)
-    found = typed(failure) if (failure := _failure(headers, body, cmdlet)) is not None else None
+    failure = _failure(headers, body, cmdlet)
+    found = typed(failure) if failure is not None else None
     if status == 403:
         reason = _diagnostics(headers)
         if reason is None and found is not None:
@@ -57,7 +58,8 @@ def _error_of(status: int, headers: Mapping[str, str], body: Mapping[str, Any] |
         if found is not None and type(found) is not ServiceError:
             return found
         return Transient(f"{cmdlet}: Exchange answered HTTP {status}" + (f": {found.message}" if found else ""))
-    if status == 400 and found is not None:
+    # What a cmdlet says is its own whatever the status: a body with code NotFound was seen too (Microsoft365DSC issue 2998).
+    if found is not None and (status == 400 or (status == 404 and failure is not None and failure.types)):
         return found
     # Another status is about the address or the request, never about the object that was asked for.
     told = f": {found.message}" if found is not None else ""

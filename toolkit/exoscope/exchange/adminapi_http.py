@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from exoscope.exchange.adminapi_errors import error_of, retry_after
-from exoscope.exchange.errors import SIGN_IN, TokenRefused
+from exoscope.exchange.errors import SIGN_IN, Failure, TokenRefused, typed
 from exoscope.exchange.selecting import plain
 from exoscope.exchange.session import Row
 from exoscope.model import Noun, Secret
@@ -260,6 +260,11 @@ def _page(reply: Reply, cmdlet: str) -> Page:
             raise ServiceError(f"{cmdlet}: Exchange answered nothing at all", code="unexpected-answer")
         # For a write nobody knows what that means: it is looked at before anything else is done.
         raise Transient(f"{cmdlet}: Exchange answered something that cannot be read")
+    errors = reply.body.get("@adminapi.errors")
+    if errors:
+        # Error records beside rows, in an answer that calls itself a success: the module writes them as errors, and so do we.
+        first = errors[0] if isinstance(errors, list) else errors
+        raise typed(Failure(message=str(first), activity=cmdlet))
     warnings = reply.body.get("@adminapi.warnings") or []
     told = tuple(str(each) for each in warnings) if isinstance(warnings, list) else (str(warnings),)
     if not reading:

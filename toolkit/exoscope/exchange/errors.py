@@ -113,6 +113,11 @@ _NEXT: dict[type[ServiceError], str] = {
 }
 
 
+# The records of Exchange's own module say the type in the text (``Ex6F9304|Full.Exception.Type|Text``), and nowhere else: seen
+# in records that users of module 3.x showed (Microsoft Q&A 1023619, timmcmic/DLConversionV2 issue 129). The code may be empty.
+_IN_TEXT = re.compile(r"\s*(?:Ex[0-9A-F]+)?\|([\w.]+)\|", re.IGNORECASE)
+
+
 def typed(failure: Failure) -> ServiceError:
     """The error of our family that a failure is; a plain ServiceError where nothing tells more."""
     kind = _kind(failure)
@@ -135,7 +140,8 @@ def typed(failure: Failure) -> ServiceError:
 
 
 def _kind(failure: Failure) -> type[ServiceError]:
-    names = " ".join((failure.error_id, *failure.types))
+    told = _IN_TEXT.match(failure.message)
+    names = " ".join((failure.error_id, *failure.types, *((told[1],) if told else ())))
     for pattern, kind in _BY_NAME:
         if re.search(pattern, names, re.IGNORECASE):
             return kind

@@ -84,8 +84,19 @@ def module(folder: Path, profile: Profile) -> Path:
             f"{profile.path} is no sandbox's profile: it leads to {ends.exchange}",
             next="Name the profile that exoscope sandbox serve prints.",
         )
+    operator = profile.operator
+    secret = operator.secret if operator is not None else None
     return write_module(
-        folder, Place(origin=ends.exchange, tenant=profile.tenant, domain=profile.organization, ca=ends.ca.resolve())
+        folder,
+        Place(
+            origin=ends.exchange,
+            tenant=profile.tenant,
+            domain=profile.organization,
+            ca=ends.ca.resolve(),
+            authority=f"{ends.authority}/{profile.tenant}",
+            operator=(operator.client_id if operator is not None else None) or "",
+            secret=(secret.base / secret.text).resolve() if secret is not None and secret.scheme == "file" else None,
+        ),
     )
 
 

@@ -19,7 +19,7 @@ from urllib.parse import parse_qs
 from exoscope.catalog import EXCHANGE, MANAGE_AS_APP
 from exoscope.outcome import GuardRefused
 from exoscope.powershell import LiteralError, Operation, literal, read
-from exoscope.twin.adminapi_answers import Answer, empty, failed, fault, forbidden, rows_answer
+from exoscope.twin.adminapi_answers import Answer, empty, expired, failed, fault, forbidden, rows_answer
 from exoscope.twin.exchange import CMDLETS, CmdletError, Connection
 from exoscope.twin.exchange.call import Row, bad_argument, not_modelled
 from exoscope.twin.exchange.session import MODULE, Dropped, Session, Stopped
@@ -205,17 +205,18 @@ class AdminApi:
         if options:
             return self._page(options["$skiptoken"][0], digest, size, holder)
         warnings: list[str] = []
+        errors: list[str] = []
         try:
             operation = operation_of(body)
             writes = CMDLETS[operation.cmdlet.lower()].writes if operation.cmdlet.lower() in CMDLETS else False
             if fold(headers.get("x-cmdletname", operation.cmdlet)) != fold(operation.cmdlet):
                 return fault(400, "BadRequest", "X-CmdletName names another cmdlet than the body.")
-            rows = self._run(operation, holder, warnings)
+            rows = self._run(operation, holder, warnings, errors)
         except CmdletError as error:
             return failed(error)
         if writes and not rows:
             return empty()
-        return self._first(rows, warnings, digest, size, holder)
+        return self._first(rows, warnings, errors, digest, size, holder)
 
     def _wrong_headers(self, headers: Mapping[str, str], holder: Principal) -> Answer | None:
         if headers.get("x-responseformat", "json").lower() != "json":
@@ -227,7 +228,8 @@ class AdminApi:
             return fault(400, "BadRequest", "X-AnchorMailbox is missing, or names no mailbox of the caller's tenant.")
         return None
 
-    def _run(self, operation: Operation, holder: Principal, warnings: list[str]) -> list[Row]:
+    def _run(self, operation: Operation, holder: Principal, warnings: list[str], errors: list[str]) -> list[Row]:
+        """The rows; an error record after the first of them goes to ``errors``, else it is raised."""
         session = Session(self.tenant, lambda token: None, self.faults, self._read_only)
         session.connection = Connection(
             id=str(uuid.uuid4()),
@@ -240,14 +242,22 @@ class AdminApi:
         )
         if operation.cmdlet.lower() in MODULE:
             raise unknown_cmdlet(operation.cmdlet)
+        rows: list[Row] = []
         try:
-            return list(session.run((operation,), self._closing, warnings.append))
+            rows.extend(session.run((operation,), self._closing, warnings.append))
         except Stopped:
             raise Dropped from None
+        except CmdletError as error:
+            if not rows:
+                raise
+            errors.append(error.record_text)
+        return rows
 
     # --- pages -----------------------------------------------------------------------------------------------
 
-    def _first(self, rows: list[Row], warnings: list[str], digest: str, size: int, holder: Principal) -> Answer:
+    def _first(
+        self, rows: list[Row], warnings: list[str], errors: list[str], digest: str, size: int, holder: Principal
+    ) -> Answer:
         link = None
         if len(rows) > size:
             key = uuid.uuid4().hex
@@ -257,7 +267,7 @@ class AdminApi:
                 while len(self._rest) > KEPT:
                     del self._rest[next(iter(self._rest))]
             link = self._link(key, size)
-        return rows_answer(self._context, rows[:size], warnings, link)
+        return rows_answer(self._context, rows[:size], warnings, link, errors)
 
     def _page(self, token: str, digest: str, size: int, holder: Principal) -> Answer:
         """A later page: for the same caller and the same body, while the link is good."""
@@ -266,7 +276,7 @@ class AdminApi:
             rest = self._rest.get(key)
         good = rest is not None and at.isdecimal() and rest.app_id == holder.app_id and rest.body == digest
         if rest is None or not good or self.tenant.clock.now() >= rest.ends:
-            return fault(400, "BadRequest", "The skip token is not valid any more, or belongs to another request.")
+            return expired()
         begin = int(at)
         end = begin + size
         link = self._link(key, end) if end < len(rest.rows) else None

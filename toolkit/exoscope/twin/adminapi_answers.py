@@ -68,13 +68,13 @@ def failed(error: CmdletError) -> Answer:
     """An error record of a cmdlet: 400 whose details hold code, type and text; 403, 429 and 504 where those mean the same."""
     if error.kind == "System.UnauthorizedAccessException":
         return forbidden(error.message)
-    inner = {"message": error.message, "type": error.kind, "internalexception": {"message": error.message}}
+    text = error.record_text if error.is_exchanges else f"|{error.kind}|{error.message}"
     body = {
         "error": {
-            "code": "BadRequest",
+            "code": "NotFound" if error.short == "ManagementObjectNotFoundException" else "BadRequest",
             "message": "Error executing cmdlet",
-            "details": [{"code": "Context", "target": "", "message": f"{error.code}|{error.kind}|{error.message}"}],
-            "innererror": inner,
+            "details": [{"code": "Context", "target": "", "message": text}],
+            "innererror": _inner("Error executing cmdlet", error.kind, error.message),
         }
     }
     headers = {"X-ExceptionType": error.short}
@@ -85,11 +85,29 @@ def failed(error: CmdletError) -> Answer:
     return Answer(400, headers, body)
 
 
-def rows_answer(context: str, rows: Iterable[Row], warnings: Sequence[str], link: str | None) -> Answer:
-    """A page of rows."""
-    body: dict[str, Any] = {"@odata.context": context}
-    if warnings:
-        body["@adminapi.warnings"] = list(warnings)
+def expired() -> Answer:
+    """A link to a page that is not good any more, or never was (the text: Microsoft Q&A 1023619)."""
+    text = "Expired or Invalid pagination request. Default Expiry time is 00:30:00"
+    inner = _inner("Invalid Operation", "System.Exception", text)
+    return Answer(400, {}, {"error": {"code": "BadRequest", "message": "Invalid Operation", "innererror": inner}})
+
+
+def _inner(message: str, kind: str, text: str) -> dict[str, Any]:
+    own = {"message": message, "type": "Microsoft.Exchange.Admin.OData.Core.ODataServiceException", "stacktrace": ""}
+    return {**own, "internalexception": {"message": text, "type": kind, "stacktrace": ""}}
+
+
+def rows_answer(
+    context: str, rows: Iterable[Row], warnings: Sequence[str], link: str | None, errors: Sequence[str] = ()
+) -> Answer:
+    """A page of rows. ``errors``: the texts of error records that came after rows; the answer is a success all the same."""
+    body: dict[str, Any] = {
+        "@odata.context": context,
+        "adminapi.warnings@odata.type": "#Collection(String)",
+        "@adminapi.warnings": list(warnings),
+    }
+    if errors:
+        body |= {"adminapi.errors@odata.type": "#Collection(String)", "@adminapi.errors": list(errors)}
     body["value"] = [_companioned(row) for row in rows]
     if link is not None:
         body["@odata.nextLink"] = link
@@ -97,17 +115,14 @@ def rows_answer(context: str, rows: Iterable[Row], warnings: Sequence[str], link
 
 
 def _companioned(row: Row) -> dict[str, Any]:
-    """A row, each value that is no plain text beside its type."""
+    """A row, lists, Guids and times beside their types, as rows of real tenants show them. Most ids are plain texts there."""
     shown: dict[str, Any] = {}
     for name, value in row.items():
-        if isinstance(value, bool):
-            shown[f"{name}@data.type"] = "System.Boolean"
-        elif isinstance(value, int):
-            shown[f"{name}@odata.type"] = "#Int64"
-        elif isinstance(value, list | tuple):
+        if isinstance(value, list | tuple):
             shown[f"{name}@odata.type"] = "#Collection(String)"
-        elif isinstance(value, str) and _GUID.fullmatch(value):
+        elif isinstance(value, str) and name.lower().endswith("guid") and _GUID.fullmatch(value):
             shown[f"{name}@data.type"] = "System.Guid"
+            shown[f"{name}@odata.type"] = "#Guid"
         elif isinstance(value, str) and _TIME.fullmatch(value):
             shown[f"{name}@data.type"] = "System.DateTime"
         shown[name] = msgspec.to_builtins(value)

@@ -11,11 +11,11 @@ import msgspec
 
 from exoscope.twin.exchange.call import CmdletError
 
-Kind = Literal["fail", "act-then-fail", "drop", "act-then-drop", "hang", "act-then-hang"]
+Kind = Literal["fail", "act-then-fail", "rows-then-fail", "drop", "act-then-drop", "hang", "act-then-hang"]
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """One planned fault. ``fail`` carries its error; ``drop`` loses the shell and cuts the connection; ``hang`` never answers."""
+    """One planned fault. What fails has its error; ``drop`` loses the shell and cuts the connection; ``hang`` never answers."""
 
     kind: Kind
     error: CmdletError | None = None
@@ -60,6 +60,10 @@ class Faults:
             times,
             act=act,
         )
+
+    def fail_after_rows(self, cmdlet: str, error: CmdletError) -> None:
+        """The next call of the cmdlet gives its rows, and then this error."""
+        self._plan(cmdlet, Fault("rows-then-fail", error), 1)
 
     def throttle(self, cmdlet: str = "*", times: int = 1) -> None:
         """The next calls are told that there are too many."""

@@ -26,8 +26,19 @@ _OWN = {
     "connect-exchangeonline": "Connect-Sandbox $PSCmdlet $PSBoundParameters",
     "disconnect-exchangeonline": "if ($PSCmdlet.ShouldProcess('the sandbox', 'Disconnect-ExchangeOnline')) { Disconnect-Sandbox }",
     "get-connectioninformation": "Get-SandboxConnection",
+    "get-exomailbox": "Invoke-SandboxExo $PSCmdlet 'Get-EXOMailbox' 'Get-Mailbox' $PSBoundParameters",
+    "get-exorecipient": "Invoke-SandboxExo $PSCmdlet 'Get-EXORecipient' 'Get-Recipient' $PSBoundParameters",
 }
 _READING = ("Get", "Test", "Connect")
+# Beside -Identity everywhere: what the reference pages give the first position, and what they let come down the pipeline.
+_FIRST = frozenset(
+    [
+        ("New-DistributionGroup", "Name"),
+        ("New-ManagementRoleAssignment", "Name"),
+        ("New-ManagementScope", "Name"),
+    ]
+)
+_PIPED = frozenset([("Add-DistributionGroupMember", "Member"), ("Remove-DistributionGroupMember", "Member")])
 # Types that PowerShell itself has. Exchange's own (identities, enumerations, Unlimited) take what converts to text.
 _TYPES = {
     SWITCH: "switch",
@@ -59,12 +70,19 @@ _COMMON = (
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where the twin is: ``origin`` of Exchange, the tenant's Guid and initial domain, and the PEM file of its authority."""
+    """Where the twin is: ``origin`` of Exchange, the tenant's Guid and initial domain, and the PEM file of its authority.
+
+    ``operator`` signs in where a script names no access token: its app id, with the secret that lies in the file ``secret``,
+    at ``authority`` (the tenant's address there). Without a file only access tokens are taken.
+    """
 
     origin: str
     tenant: str
     domain: str
     ca: Path
+    authority: str = ""
+    operator: str = ""
+    secret: Path | None = None
 
 
 def write_module(folder: Path, place: Place) -> Path:
@@ -100,7 +118,8 @@ def module_text(place: Place) -> str:
     constant = files("exoscope").joinpath("data/sandbox_module.psm1").read_text(encoding="utf-8")
     here = (
         f"$Sandbox = @{{ Origin = {literal(place.origin)}; Tenant = {literal(place.tenant)}; "
-        f"Domain = {literal(place.domain)}; Ca = {literal(str(place.ca))} }}\n"
+        f"Domain = {literal(place.domain)}; Ca = {literal(str(place.ca))}; Authority = {literal(place.authority)}; "
+        f"Operator = {literal(place.operator)}; Secret = {literal('' if place.secret is None else str(place.secret))} }}\n"
         f"$Common = @({', '.join(literal(name) for name in _COMMON)})\n"
     )
     return "\n".join([here, constant, *(function_text(cmdlet) for cmdlet in _cmdlets())])
@@ -168,8 +187,10 @@ def _attribute(cmdlet: Cmdlet, parameter: Parameter, parameter_set: str, mandato
         said.append("Mandatory = $true")
     if parameter.name == "Identity":
         said.append("Position = 0, ValueFromPipeline = $true, ValueFromPipelineByPropertyName = $true")
-    elif (cmdlet.name, parameter.name) == ("New-ManagementRoleAssignment", "Name"):
+    elif (cmdlet.name, parameter.name) in _FIRST:
         said.append("Position = 0")
+    elif (cmdlet.name, parameter.name) in _PIPED:
+        said.append("ValueFromPipeline = $true")
     return f"[Parameter({', '.join(said)})]"
 
 

@@ -11,9 +11,9 @@ import logging
 import threading
 import time
 import uuid
-import zlib
 from collections import deque
 from collections.abc import Callable
+from email.utils import formatdate
 from typing import Any, NamedTuple
 
 import msgspec
@@ -344,26 +344,24 @@ def _batch_size(commands: list[Any]) -> int | None:
 
 
 def _record(error: CmdletError, cmdlet: str) -> Any:
-    """The error record of Exchange's module: type, category, and an id that names the server, the request and the type."""
-    text = error.message
-    if error.kind.startswith("Microsoft.Exchange."):
-        text = f"{error.code}|{error.kind}|{error.message}"
-        number = f"{zlib.crc32(f'{cmdlet}{error.kind}'.encode()):08X}"
-        identifier = (
-            f"[Server=TWIN,RequestId={uuid.uuid4()},TimeStamp={time.strftime('%m/%d/%Y %H:%M:%S', time.gmtime())}] "
-            f"[FailureCategory=Cmdlet-{error.short}] {number},{cmdlet}"
-        )
+    """The error record that Exchange's module 3 writes for its REST cmdlets: all it says of the type stands in text and reason.
+
+    Source: records that its users showed (Microsoft Q&A 1023619, timmcmic/DLConversionV2 issue 129).
+    """
+    exception = NETException(Message=error.record_text, HResult=-2146233087)
+    category, identifier = error.category, f"{error.short},{cmdlet}"
+    if error.is_exchanges:
+        category, when = "NotSpecified", formatdate(usegmt=True)
+        identifier = f"[Server=TWIN,RequestId={uuid.uuid4()},TimeStamp={when}],Write-ErrorMessage"
     else:
-        identifier = f"{error.short},{cmdlet}"
-    exception = NETException(Message=text, HResult=-2146233087)
-    exception.PSObject.type_names = [error.kind, *(t for t in exception.PSObject.type_names if t != error.kind)]
+        exception.PSObject.type_names = [error.kind, *(t for t in exception.PSObject.type_names if t != error.kind)]
     return ErrorRecord(
         Exception=exception,
         CategoryInfo=ErrorCategoryInfo(
-            Category=getattr(ErrorCategory, error.category),
+            Category=getattr(ErrorCategory, category),
             Activity=cmdlet,
             Reason=error.short,
-            TargetName=error.target,
+            TargetName="" if error.is_exchanges else error.target,
         ),
         FullyQualifiedErrorId=identifier,
     )

@@ -285,7 +285,15 @@ def _settle(twin: Twin, servers: tuple[WebServer, WebServer, WebServer], *, toke
     written = place.write(PROFILE, ("# Written by exoscope sandbox serve.\n" + toml(profile)).encode())
     write_module(
         place.modules,
-        Place(origin=exchange, tenant=twin.tenant.state.tenant.id, domain=twin.tenant.state.tenant.domain, ca=place.ca),
+        Place(
+            origin=exchange,
+            tenant=twin.tenant.state.tenant.id,
+            domain=twin.tenant.state.tenant.domain,
+            ca=place.ca,
+            authority=f"{authority}/{twin.tenant.state.tenant.id}",
+            operator=entra.operator.app_id,
+            secret=operator,
+        ),
     )
     ready = Ready(
         wsman=exchange + WSMAN,

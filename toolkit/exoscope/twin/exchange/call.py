@@ -24,6 +24,7 @@ COMMON = frozenset({"ErrorAction", "WarningAction", "Verbose", "WhatIf", "Confir
 _TASKS = "Microsoft.Exchange.Configuration.Tasks."
 _DIRECTORY = "Microsoft.Exchange.Data.Directory."
 _NAMESPACE = uuid.UUID("6a1cf1f5-5a0e-4c0b-9d3e-0e7b6f0c5d11")
+_CODES = {"ManagementObjectNotFoundException": "Ex6F9304"}  # seen; the others are made up, in its form
 T = TypeVar("T")
 
 
@@ -51,9 +52,17 @@ class CmdletError(Exception):
         return self.kind.rpartition(".")[2]
 
     @property
-    def code(self) -> str:
-        """The code before the type in Exchange's own errors: ``Ex`` and six digits, the same for the same type."""
-        return f"Ex{zlib.crc32(self.kind.encode()) & 0xFFFFFF:06X}"
+    def is_exchanges(self) -> bool:
+        """Whether Exchange itself says it, not PowerShell or .NET."""
+        return self.kind.startswith("Microsoft.Exchange.")
+
+    @property
+    def record_text(self) -> str:
+        """The text of the error record in Exchange's own module: code, type and message; of other errors the message alone."""
+        if not self.is_exchanges:
+            return self.message
+        code = _CODES.get(self.short) or f"Ex{zlib.crc32(self.kind.encode()) & 0xFFFFFF:06X}"
+        return f"{code}|{self.kind}|{self.message}"
 
 
 def not_found(identity: str) -> CmdletError:
@@ -215,9 +224,12 @@ class Call:
             except ValueError:
                 raise bad_argument("ResultSize", f'Cannot convert value "{size}".') from None
         if len(every) > limit:
+            default = (
+                "" if size is not None else f" By default, only the first {DEFAULT_RESULT_SIZE} items are returned."
+            )
             self.warnings.append(
-                f"There are more results available than are currently displayed. To view them, increase the value for "
-                f"the ResultSize parameter. By default, only the first {DEFAULT_RESULT_SIZE} items are returned."
+                "There are more results available than are currently displayed. To view them, increase the value for the "
+                f"ResultSize parameter.{default}"
             )
         return every[:limit]
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from msgspec import UNSET
@@ -16,7 +17,8 @@ from exoscope.twin.exchange.management_scope import rewritten
 from exoscope.twin.filters import holds, properties
 from exoscope.twin.view import fold, recipient_alias
 
-_OWN: dict[str, Callable[[Recipient], Any]] = {
+Column = Callable[[Recipient], Any]
+_OWN: dict[str, Column] = {
     "Identity": name_of,
     "Guid": lambda r: r.guid,
     "ExternalDirectoryObjectId": lambda r: r.external_directory_object_id or "",
@@ -29,7 +31,16 @@ _OWN: dict[str, Callable[[Recipient], Any]] = {
     "RecipientType": lambda r: r.recipient_type,
     "RecipientTypeDetails": lambda r: r.recipient_type_details,
 }
+# Get-Recipient has no UserPrincipalName. The file holds none unless it was read: the primary address stands for it, as in Graph.
+_MAILBOX = {**_OWN, "UserPrincipalName": lambda r: _principal(r)}
+_USER = {
+    **{
+        name: value for name, value in _MAILBOX.items() if name not in ("Alias", "PrimarySmtpAddress", "EmailAddresses")
+    },
+    "WindowsEmailAddress": lambda r: r.primary_smtp_address,
+}
 _OWN_LOWER = {name.lower(): (name, value) for name, value in _OWN.items()}
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,7})?Z")
 
 
 def _proxies(primary: str, addresses: Iterable[str]) -> list[str]:
@@ -57,20 +68,24 @@ def _as_recipient(call: Call, group: Group) -> Recipient:
     )
 
 
-def _columns(call: Call) -> list[tuple[str, Callable[[Recipient], Any]]]:
+def _principal(recipient: Recipient) -> str:
+    held = next((v for k, v in recipient.attributes.items() if k.lower() == "userprincipalname"), None)
+    return held if isinstance(held, str) else recipient.primary_smtp_address
+
+
+def _columns(call: Call, fixed: Mapping[str, Column]) -> list[tuple[str, Column]]:
     """What a row is made of: what the pipeline selects, else the fixed columns and every attribute that was read."""
     read = call.view.snapshot.attributes_read
     attributes = {} if read is UNSET else {name.lower(): name for name in read}
-    wanted = (
-        call.wanted
-        if call.wanted is not None
-        else (*_OWN, *(a for a in attributes.values() if fold(a) not in _OWN_LOWER))
-    )
-    columns: list[tuple[str, Callable[[Recipient], Any]]] = []
+    own = {name.lower(): (name, value) for name, value in fixed.items()}
+    wanted = call.wanted
+    if wanted is None:
+        wanted = (*fixed, *(name for key, name in attributes.items() if key not in own))
+    columns: list[tuple[str, Column]] = []
     for name in wanted:
         key = name.lower()
-        if key in _OWN_LOWER:
-            columns.append(_OWN_LOWER[key])
+        if key in own:
+            columns.append(own[key])
         elif key in attributes:
             columns.append((attributes[key], _attribute(attributes[key])))
         else:
@@ -84,6 +99,8 @@ def _attribute(name: str) -> Callable[[Recipient], Any]:
     def value(recipient: Recipient) -> Any:
         held = recipient.attributes
         found = held[name] if name in held else next((v for k, v in held.items() if k.lower() == key), None)
+        if isinstance(found, str) and (time := _TIME.fullmatch(found)):
+            return f"{found[:19]}{(time[1] or '.').ljust(8, '0')}Z"  # with the seven digits that .NET gives
         return list(found) if isinstance(found, tuple) else found
 
     return value
@@ -136,7 +153,7 @@ def get(call: Call) -> Iterable[Row]:
         if call.has(parameter):
             kinds = {fold(each) for each in call.texts(parameter)}
             found = [r for r in found if fold(getattr(r, value)) in kinds]
-    return _rows(call, found)
+    return _rows(call, found, _OWN)
 
 
 @cmdlet("Get-Mailbox", "Identity", "Filter", "RecipientTypeDetails", "ResultSize")
@@ -151,10 +168,20 @@ def get_mailbox(call: Call) -> Iterable[Row]:
     if call.has("RecipientTypeDetails"):
         kinds = {fold(each) for each in call.texts("RecipientTypeDetails")}
         found = [r for r in found if fold(r.recipient_type_details) in kinds]
-    return _rows(call, found)
+    return _rows(call, found, _MAILBOX)
 
 
-def _rows(call: Call, found: list[Recipient]) -> Iterable[Row]:
-    names, values = zip(*_columns(call), strict=True)
+@cmdlet("Get-User", "Identity", "ResultSize")
+def get_user(call: Call) -> Iterable[Row]:
+    """The users behind mailboxes and mail users. Users without either are in no snapshot: the list is not the whole one."""
+    if not call.has("Identity"):
+        raise NotModelled("Get-User without -Identity: the users who have no mailbox are not known")
+    found = [each for each in _identified(call) if fold(each.recipient_type) in ("usermailbox", "mailuser")]
+    call.only(found, call.text("Identity"))
+    return _rows(call, found, _USER)
+
+
+def _rows(call: Call, found: list[Recipient], fixed: Mapping[str, Column]) -> Iterable[Row]:
+    names, values = zip(*_columns(call, fixed), strict=True)
     call.projected = True
     return (dict(zip(names, [value(recipient) for value in values], strict=True)) for recipient in call.limited(found))

@@ -201,6 +201,8 @@ class Session:
         fault = self.faults.take(name)
         if fault is None:
             return _translated(act)
+        if fault.kind == "rows-then-fail" and fault.error is not None:
+            return _then(_translated(act) or (), fault.error)
         if fault.kind.startswith("act"):
             _translated(act)
         if fault.error is not None:
@@ -209,6 +211,11 @@ class Session:
             raise Dropped
         stopped.wait()
         raise Stopped
+
+
+def _then(rows: Iterable[Row], error: CmdletError) -> Iterator[Row]:
+    yield from rows
+    raise error
 
 
 def _translated(act: Callable[[], Iterable[Row] | None]) -> Iterable[Row] | None:

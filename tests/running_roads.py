@@ -78,13 +78,15 @@ def tiny() -> Snapshot:
     )
 
 
+INTENT = (
+    f"version: 1\napps:\n  - app: {OMNISCOPE}\n    permissions: [Mail.Read]\n    mechanism: rbac\n"
+    f"    scope:\n      group: {OMNISCOPE_GROUP}\n"
+)
+
+
 def planned(tenant: Snapshot) -> PlanFile:
     """The connector let into the group's mailboxes: pointer, scope, assignment, and a gate."""
-    text = (
-        f"version: 1\napps:\n  - app: {OMNISCOPE}\n    permissions: [Mail.Read]\n    mechanism: rbac\n"
-        f"    scope:\n      group: {OMNISCOPE_GROUP}\n"
-    )
-    plan = plan_scope(tenant, loads_intent(text, "scope.yaml"))
+    plan = plan_scope(tenant, loads_intent(INTENT, "scope.yaml"))
     return PlanFile("exoscope/plan@1", plan_hash(plan), plan)
 
 
@@ -96,6 +98,7 @@ class Bench:
         self.kind = REAL.get(road, road)
         self.file = planned(start)
         self.children: list[int] = []
+        self.fake: FakePwsh | None = None
         self.output = ""
 
     def apply(self, wait: float = 0.0) -> RunAnswer:
@@ -227,7 +230,7 @@ def bench(road: str, folder: Path, *, token: float = TOKEN, processes: bool = Fa
             if road == "pwsh":
                 fake = FakePwsh(folder, twin)
                 stack.callback(fake.close)
-                path = fake.path
+                made.fake, path = fake, fake.path
             else:
                 stack.enter_context(mock.patch.dict(os.environ, {"PSModulePath": twin.ready["module"]}))
             _lead(twin, f'kind = "pwsh"\npath = {json.dumps(str(path))}')

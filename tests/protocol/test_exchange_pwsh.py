@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -307,6 +308,18 @@ def test_an_interrupted_call_leaves_nothing_running(
         session.run(NEW)
     assert gone(fake.pids[0])
     assert "Fresh" not in names(session)
+
+
+def test_another_thread_can_end_a_call(connect: Connect, twin: Twin, fake: FakePwsh) -> None:
+    session: Any = connect()
+    twin.faults.hang("New-ManagementScope")
+    timer = threading.Timer(0.3, session.abandon)
+    timer.start()
+    with pytest.raises(LostSession):
+        session.run(NEW)
+    timer.join()
+    assert gone(fake.pids[0])
+    assert len(fake.pids) == 1
 
 
 HOLDER = """

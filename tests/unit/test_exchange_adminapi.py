@@ -478,3 +478,13 @@ def test_values_are_as_plain_as_in_batches() -> None:
         "Flag": False,
         "Number": 7,
     }
+
+
+@pytest.mark.parametrize("end", ["close", "abandon"])
+def test_a_session_that_was_ended_asks_nothing_more(connect: Open, end: str) -> None:
+    session, wire, _ = connect()
+    getattr(session, end)()
+    sent = len(wire.sent)
+    with pytest.raises(LostSession, match="closed"):
+        session.run(GET)
+    assert len(wire.sent) == sent

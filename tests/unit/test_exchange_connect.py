@@ -100,6 +100,8 @@ class Road:
     def close(self) -> None:
         self.closed = True
 
+    abandon = close
+
 
 CONNECTED = [{"TenantID": HERE.upper(), "State": "Connected"}]
 ORGANIZATION = [{"ExternalDirectoryOrganizationId": HERE}]
@@ -237,6 +239,17 @@ def test_the_session_is_renewed_in_time_for_the_call_at_hand() -> None:
     session.run(REMOVE)
     assert len(roads) == 2, "a write is not begun with a token that ends within minutes"
     assert roads[0].closed
+
+
+@pytest.mark.parametrize("end", ["close", "abandon"])
+def test_a_session_that_was_ended_opens_no_other(end: str) -> None:
+    session, roads, _ = connect({})
+    getattr(session, end)()
+    assert roads[0].closed
+    for script in (GET, REMOVE):
+        with pytest.raises(LostSession, match="closed"):
+            session.run(script)
+    assert len(roads) == 1
 
 
 def test_closing_disconnects_and_never_raises() -> None:

@@ -52,9 +52,11 @@ class Tenant:
         *,
         admin_api: bool = False,
         environ: Mapping[str, str] = os.environ,
+        parallel: int = 1,
     ) -> None:
         self.profile = profile
         self._admin_api = admin_api
+        self._parallel = parallel
         self._environ = environ
         self._clock = clock
         self._progress = progress
@@ -71,12 +73,16 @@ class Tenant:
         clock: Clock | None = None,
         progress: Progress | None = None,
         admin_api: bool = False,
+        parallel: int = 1,
     ) -> Tenant:
         """A tenant by a profile's file (else EXOSCOPE_PROFILE, else ./exoscope.toml); ``state``: where journals lie.
 
         Where the profile names no road to Exchange, one is chosen when it is needed, and told to ``progress``: a PowerShell of
         this machine that loads Exchange's module, else, with ``admin_api``, Exchange's admin API, which Microsoft does not
         document; without it that is BadInput (code ``no-road``). ``profile`` then names the road.
+
+        ``parallel``: over how many sessions with Exchange (1 to 8) ``snapshot`` and ``verify`` read; another number is BadInput
+        when they would be opened.
         """
         loaded = load_profile(Path(profile) if profile is not None else None, environ)
         place = state_dir(Path(state) if state is not None else None, environ, loaded)
@@ -87,6 +93,7 @@ class Tenant:
             progress or (lambda text: None),
             admin_api=admin_api,
             environ=environ,
+            parallel=parallel,
         )
 
     def __enter__(self) -> Tenant:
@@ -155,7 +162,7 @@ class Tenant:
 
     def _open(self) -> Connection:
         if self._connection is None:
-            self._connection = Connection(self._with_road(), self._clock, self._progress)
+            self._connection = Connection(self._with_road(), self._clock, self._progress, parallel=self._parallel)
         return self._connection
 
     def _with_road(self) -> Profile:

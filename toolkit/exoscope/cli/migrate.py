@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, get_args
 
 import click
 
-from exoscope.cli import frame
+from exoscope.cli import frame, roads
 from exoscope.cli.planning import (
     Waits,
     print_apps,
@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="The plan.",
 )
+@roads.parallel_option
 @frame.road_yes_option
 @frame.profile_option
 @frame.state_option
@@ -82,6 +83,7 @@ def command(
     accept_loss: tuple[str, ...],
     drop_dead: bool,
     output: Path,
+    parallel: int | None,
     yes: bool,
     profile: Path | None,
     state: Path | None,
@@ -100,11 +102,13 @@ def command(
 
     if yes and snapshot is not None:
         raise click.UsageError("--yes is about the road to Exchange, and with --snapshot none is taken")
+    if parallel is not None and snapshot is not None:
+        raise click.UsageError("--parallel is about sessions with Exchange, and with --snapshot none is opened")
     for each in (output, *(() if snapshot else (read_into(output),))):
         frame.not_over(each, snapshot)
     waits = Waits(profile)
     del state  # a plan keeps no state; the option stands on every command that opens a session
-    tenant = tenant_for(snapshot, Wanted(apps=apps), output, profile, yes=yes)
+    tenant = tenant_for(snapshot, Wanted(apps=apps), output, profile, yes=yes, parallel=parallel or 1)
     asked = _asked(tenant, nested, accept, accept_loss, compact=compact, also_scope=also_scope, drop_dead=drop_dead)
     try:
         plan = plan_migration(tenant, apps, asked)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from exoscope.cli import frame
+from exoscope.cli import frame, roads
 from exoscope.cli.planning import (
     Waits,
     print_apps,
@@ -36,6 +36,7 @@ from exoscope.outcome import BadInput, Exit, Refused
     is_flag=True,
     help="Where the organisation was never customised, make Enable-OrganizationCustomization the first step.",
 )
+@roads.parallel_option
 @frame.road_yes_option
 @frame.profile_option
 @frame.state_option
@@ -45,6 +46,7 @@ def command(
     snapshot: Path | None,
     output: Path,
     accept_customization: bool,
+    parallel: int | None,
     yes: bool,
     profile: Path | None,
     state: Path | None,
@@ -62,13 +64,15 @@ def command(
 
     if yes and snapshot is not None:
         raise click.UsageError("--yes is about the road to Exchange, and with --snapshot none is taken")
+    if parallel is not None and snapshot is not None:
+        raise click.UsageError("--parallel is about sessions with Exchange, and with --snapshot none is opened")
     place = read_into(output)
     for each in (output, *(() if snapshot else (place,))):
         frame.not_over(each, intent, snapshot)
     wanted = load_intent(intent)
     waits = Waits(profile)
     del state  # a plan keeps no state; the option stands on every command that opens a session
-    tenant = tenant_for(snapshot, wanted_for(wanted), output, profile, yes=yes)
+    tenant = tenant_for(snapshot, wanted_for(wanted), output, profile, yes=yes, parallel=parallel or 1)
     try:
         plan = plan_scope(tenant, wanted, accept_customization=accept_customization)
     except BadInput as error:

@@ -114,7 +114,9 @@ def print_refusals(refusals: tuple[Refusal, ...], tenant: Snapshot | None = None
     )
 
 
-def tenant_for(given: Path | None, wanted: Wanted, output: Path, profile: Path | None, *, yes: bool) -> Snapshot:
+def tenant_for(
+    given: Path | None, wanted: Wanted, output: Path, profile: Path | None, *, yes: bool, parallel: int
+) -> Snapshot:
     """The snapshot that was named, or the tenant read now and written beside the plan."""
     from exoscope import snapshot as snapshots
 
@@ -124,7 +126,8 @@ def tenant_for(given: Path | None, wanted: Wanted, output: Path, profile: Path |
     from exoscope.clock import SystemClock
     from exoscope.reading import Connection, read_snapshot
 
-    with Connection(roads.profile_with_road(profile, yes=yes), SystemClock(), frame.say) as connection:
+    used = roads.profile_with_road(profile, yes=yes)
+    with Connection(used, SystemClock(), frame.say, parallel=parallel) as connection:
         tenant = read_snapshot(connection, wanted=wanted, progress=frame.passing)
     place = read_into(output)
     snapshots.save(tenant, place)

@@ -1,4 +1,6 @@
-"""The profile of a command that opens a session: where it names no road, one is chosen, said, and where it must be, asked for."""
+"""The profile of a command that opens a session: where it names no road, one is chosen, said, and where it must be, asked for.
+And how many sessions a command that reads may open.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import click
 
 from exoscope.cli import changing, frame
 from exoscope.cli.printing import plain
@@ -36,3 +40,14 @@ def profile_with_road(path: Path | None, *, yes: bool) -> Profile:
     return roads.settled(
         load_profile(path, os.environ), look=look, approve=approve, say=lambda text: frame.say(plain(text))
     )
+
+
+def parallel_option(function: frame.Decorated) -> frame.Decorated:
+    """``--parallel N`` of a command that reads, as an int, or None where it was not given."""
+    return click.option(
+        "--parallel",
+        type=click.IntRange(1, 8),
+        metavar="N",
+        help="Read over N sessions with Exchange at once, 1 to 8 (default 1). Each connects by itself, and counts against "
+        "Exchange's limits and the gateway's.",
+    )(function)

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     help="Take the results of the files of exoscope script --read, and open no connection; further results after it.",
 )
 @click.argument("results", nargs=-1, type=click.Path(dir_okay=False, path_type=Path), metavar="[RESULT]...")
+@roads.parallel_option
 @frame.road_yes_option
 @frame.profile_option
 @frame.state_option
@@ -50,6 +51,7 @@ def command(
     intent_file: Path | None,
     from_script: tuple[Path, ...],
     results: tuple[Path, ...],
+    parallel: int | None,
     yes: bool,
     profile: Path | None,
     state: Path | None,
@@ -65,6 +67,8 @@ def command(
         raise click.UsageError(f"Got unexpected extra argument ({results[0]})")
     if from_script and yes:
         raise click.UsageError("--yes is about the road to Exchange, and --from-script takes none")
+    if from_script and parallel is not None:
+        raise click.UsageError("--parallel is about sessions with Exchange, and --from-script opens none")
     from exoscope import snapshot
     from exoscope.intent import load_intent
     from exoscope.reading import Wanted, read_snapshot, wanted_for
@@ -75,7 +79,7 @@ def command(
     if from_script:
         read = read_snapshot(script_reading.take_readings((*from_script, *results), profile), wanted=wanted)
     else:
-        read = _read(wanted, profile, yes=yes)
+        read = _read(wanted, profile, yes=yes, parallel=parallel or 1)
     snapshot.save(read, output)
     counts = {
         name: len(value)
@@ -100,10 +104,11 @@ def command(
         frame.finish(Exit.UNKNOWN)
 
 
-def _read(wanted: Wanted, profile: Path | None, *, yes: bool) -> Snapshot:
+def _read(wanted: Wanted, profile: Path | None, *, yes: bool, parallel: int) -> Snapshot:
     """Over a connection."""
     from exoscope.clock import SystemClock
     from exoscope.reading import Connection, read_snapshot
 
-    with Connection(roads.profile_with_road(profile, yes=yes), SystemClock(), frame.say) as connection:
+    used = roads.profile_with_road(profile, yes=yes)
+    with Connection(used, SystemClock(), frame.say, parallel=parallel) as connection:
         return read_snapshot(connection, wanted=wanted, progress=frame.passing)

@@ -68,6 +68,7 @@ if TYPE_CHECKING:
 )
 @click.option("--counts", is_flag=True, help="Leave mailbox addresses out of the evidence.")
 @frame.wait_option
+@roads.parallel_option
 @frame.road_yes_option
 @frame.profile_option
 @frame.state_option
@@ -85,6 +86,7 @@ def command(
     evidence: Path | None,
     counts: bool,
     wait: float | None,
+    parallel: int | None,
     yes: bool,
     profile: Path | None,
     state: Path | None,
@@ -98,7 +100,7 @@ def command(
     writes the next files with what the script saw.
     """
     if from_script is not None:
-        proving = (sample, limit_refusals, accept, evidence, wait)
+        proving = (sample, limit_refusals, accept, evidence, wait, parallel)
         if everything or probe_send or counts or yes or any(each is not None for each in proving):
             raise click.UsageError("--from-script proves nothing yet, so no option of the proof goes with it")
         _take(from_script, subject, snapshot, profile, state, as_json=as_json)
@@ -126,7 +128,7 @@ def command(
     clock = SystemClock()
     store = Store(state_dir(state, os.environ, loaded))
     desk = desk_for(loaded, store, clock=clock, progress=lambda event: None)
-    with Connection(loaded, clock, lambda text: frame.say(plain(text))) as connection:
+    with Connection(loaded, clock, lambda text: frame.say(plain(text)), parallel=parallel or 1) as connection:
         done = verify(
             meant,
             connection,

@@ -78,6 +78,7 @@ class AdminApiSession:
         self._api: AdminApi | None = None
         self._renew_at: datetime | None = None
         self._proven = ""
+        self._over = False
 
     @property
     def road(self) -> str:
@@ -230,6 +231,8 @@ class AdminApiSession:
             raise
 
     def _ready(self, deadline: float) -> AdminApi:
+        if self._over:
+            raise LostSession("the session is closed")
         if self._api is not None and self._renew_at is not None and self._clock.now() >= self._renew_at:
             log.info("the token ends soon: a new session is opened")
             self._drop()
@@ -313,8 +316,13 @@ class AdminApiSession:
         if api is not None:
             api.close()
 
+    def abandon(self) -> None:
+        """Ask nothing more; what is under way is left to itself."""
+        self._over = True
+
     def close(self) -> None:
         """End the session; never raises."""
+        self._over = True
         self._drop()
 
 

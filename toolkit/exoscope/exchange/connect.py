@@ -78,6 +78,8 @@ class Pool(Protocol):
 
     def close(self) -> None: ...
 
+    def abandon(self) -> None: ...
+
 
 def connect(
     profile: Profile, tokens: TokenSource, *, clock: Clock, open_pool: Callable[[], Pool] | None = None
@@ -127,6 +129,7 @@ class _Session:
         self._pool: Pool | None = None
         self._renew_at: datetime | None = None
         self._proven = ""
+        self._over = False
 
     @property
     def road(self) -> str:
@@ -173,6 +176,8 @@ class _Session:
         self._ready(DEADLINE)
 
     def _ready(self, deadline: float) -> Pool:
+        if self._over:
+            raise LostSession("the session is closed")
         if self._pool is not None and self._pool.broken:
             self._drop()
         if self._pool is not None and self._renew_at is not None and self._clock.now() >= self._renew_at:
@@ -267,7 +272,14 @@ class _Session:
         if pool is not None:
             pool.close()
 
+    def abandon(self) -> None:
+        self._over = True
+        pool = self._pool
+        if pool is not None:
+            pool.abandon()
+
     def close(self) -> None:
+        self._over = True
         pool = self._pool
         if pool is not None and not pool.broken:
             try:

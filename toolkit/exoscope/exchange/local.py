@@ -180,6 +180,10 @@ class PwshPool:
                 log.debug("a child was gone before it was closed")
         child.close()
 
+    def abandon(self) -> None:
+        """End the child at once, whatever another thread waits for; never raises."""
+        self._kill()
+
     # -- one call ----------------------------------------------------------------------------------------------
 
     def _invoke(self, script: str, parameters: Mapping[str, Parameter], end: float, batch: int | None) -> Output:

@@ -84,6 +84,10 @@ class PsrpPool:
                 log.debug("closing the connection: %s", type(error).__name__)
         self.broken = True
 
+    def abandon(self) -> None:
+        """Use it no more. The call under way is left to itself: its shell ends when the gateway finds it idle."""
+        self.broken = True
+
     @property
     def _name(self) -> str:
         return urlsplit(self.transport.url).netloc

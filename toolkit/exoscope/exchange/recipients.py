@@ -10,6 +10,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from exoscope.exchange.inventory import rows_of
+from exoscope.exchange.parallel import Reading
 from exoscope.exchange.rows import Cells, parse_rows
 from exoscope.exchange.session import LONG, ExchangeSession, ReadsTogether, Row
 from exoscope.model import Group, Noun, Recipient
@@ -244,9 +245,15 @@ def read_recipients(session: ExchangeSession, attributes: Sequence[str]) -> Reci
     return msgspec.structs.replace(found, attributes_unread=unread)
 
 
+def recipients_reading(attributes: Sequence[str]) -> Reading:
+    """The template, and its values, of the one read with which :func:`read_recipients` begins."""
+    return "inventory/recipients", {
+        "properties": [name for name in attributes if name.casefold() not in OWN | _COLUMNS]
+    }
+
+
 def _recipients(session: ExchangeSession, wanted: Sequence[str]) -> RecipientList:
-    selected = [name for name in wanted if name.casefold() not in _COLUMNS]
-    return parse_recipients(rows_of(session, "inventory/recipients", {"properties": selected}), wanted)
+    return parse_recipients(rows_of(session, *recipients_reading(wanted)), wanted)
 
 
 def _readable(session: ExchangeSession, name: str) -> bool:

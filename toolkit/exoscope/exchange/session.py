@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, runtime_checkable
 
 from exoscope.model import Noun
@@ -58,6 +59,15 @@ class ExchangeSession(Protocol):
 
 
 @runtime_checkable
+class EndsAnytime(Protocol):
+    """What a session also is where another thread may end it in the middle of a call."""
+
+    def abandon(self) -> None:
+        """End it for good, at once; the call under way fails, or is left alone until it ends by itself. Never raises."""
+        ...
+
+
+@runtime_checkable
 class ReadsTogether(Protocol):
     """What a session also is where its road takes several reads in one request (the admin API)."""
 
@@ -67,5 +77,18 @@ class ReadsTogether(Protocol):
         """Run reads of one pipeline each: each one's result, or the error it answered.
 
         Raises SignInFailed, WrongTenant and GuardRefused; BadInput when one of them is no read.
+        """
+        ...
+
+
+@runtime_checkable
+class ReadsAhead(Protocol):
+    """What a session also is where it has several connections (:mod:`exoscope.exchange.parallel`)."""
+
+    def ahead(
+        self, scripts: Iterable[str], *, deadline: float = LONG
+    ) -> AbstractContextManager[Callable[[Iterable[str]], None]]:
+        """In this context these reads are under way, each as :meth:`ExchangeSession.run` does it; a ``run`` of the same text
+        gives out what came, once: the result, or its error. Yields what takes more of them.
         """
         ...

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Literal
 
 from exoscope.exchange.inventory import rows_of
+from exoscope.exchange.parallel import Reading
 from exoscope.exchange.recipients import plain_address, read_members
 from exoscope.exchange.rows import Cells, parse_rows
 from exoscope.exchange.session import DEADLINE, LONG, ExchangeSession
@@ -50,6 +51,11 @@ def _in_scope(cells: Cells) -> bool | None:
     raise ServiceError(f"Exchange answered InScope as {word!r}", code="unexpected-answer")
 
 
+def authorization_reading(app: str, resource: str) -> Reading:
+    """The template, and its values, of :func:`test_authorization` on a mailbox."""
+    return "verify/authorization", {"app": app, "resource": resource}
+
+
 def test_authorization(
     session: ExchangeSession, app: str, resource: str | None = None, *, deadline: float = DEADLINE
 ) -> tuple[Authorization, ...]:
@@ -60,18 +66,23 @@ def test_authorization(
     if resource is None:
         rows = rows_of(session, "verify/authorizations", {"app": app}, deadline=deadline)
     else:
-        rows = rows_of(session, "verify/authorization", {"app": app, "resource": resource}, deadline=deadline)
+        rows = rows_of(session, *authorization_reading(app, resource), deadline=deadline)
     found = parse_rows(rows, parse_authorization)
     if resource is not None and any(row.in_scope is None for row in found):
         raise ServiceError("Exchange did not run the test on the mailbox", code="unexpected-answer")
     return found
 
 
+def policy_reading(mailbox: str, app_id: str) -> Reading:
+    """The template, and its values, of :func:`test_policy`."""
+    return "verify/access_policy", {"mailbox": mailbox, "app_id": app_id}
+
+
 def test_policy(
     session: ExchangeSession, mailbox: str, app_id: str, *, deadline: float = DEADLINE
 ) -> Literal["granted", "denied"]:
     """Whether access policies leave an application on a mailbox (its Guid). Consent and assignments do not show here."""
-    rows = rows_of(session, "verify/access_policy", {"mailbox": mailbox, "app_id": app_id}, deadline=deadline)
+    rows = rows_of(session, *policy_reading(mailbox, app_id), deadline=deadline)
     words = {str(Cells(row).raw("AccessCheckResult")).casefold() for row in rows}
     asked = {Cells(row).text("AppId").casefold() for row in rows}
     if asked != {app_id.casefold()} or len(words) != 1:

@@ -8,7 +8,8 @@ from typing import Protocol
 from exoscope import catalog
 from exoscope.entra import GraphClient, Tokens, can_probe, probe
 from exoscope.exchange import tests
-from exoscope.exchange.session import ExchangeSession
+from exoscope.exchange.parallel import Reading, reading_ahead
+from exoscope.exchange.session import DEADLINE, ExchangeSession
 from exoscope.model import (
     Answer,
     App,
@@ -121,7 +122,9 @@ class Exchange:
                 row.in_scope and any(catalog.lets_through(held, permission) for held in row.permissions) for row in rows
             )
 
-        return self._each("Exchange's test", mailboxes, ask)
+        return self._each(
+            "Exchange's test", mailboxes, ask, lambda guid: tests.authorization_reading(self._app.object_id, guid)
+        )
 
     def policies_leave(self, mailboxes: Iterable[Recipient]) -> dict[str, Answer]:
         """Test-ApplicationAccessPolicy per mailbox: what policies would leave to a consent."""
@@ -129,9 +132,23 @@ class Exchange:
             "Exchange's policy test",
             mailboxes,
             lambda mailbox: tests.test_policy(self._session, mailbox.guid, self._app.app_id) == "granted",
+            lambda guid: tests.policy_reading(guid, self._app.app_id),
         )
 
-    def _each(self, what: str, mailboxes: Iterable[Recipient], ask: Callable[[Recipient], bool]) -> dict[str, Answer]:
+    def _each(
+        self,
+        what: str,
+        mailboxes: Iterable[Recipient],
+        ask: Callable[[Recipient], bool],
+        reading: Callable[[str], Reading],
+    ) -> dict[str, Answer]:
+        asked = list(mailboxes)
+        with reading_ahead(self._session, (reading(mailbox.guid) for mailbox in asked), deadline=DEADLINE):
+            return self._in_order(what, asked, ask)
+
+    def _in_order(
+        self, what: str, mailboxes: Iterable[Recipient], ask: Callable[[Recipient], bool]
+    ) -> dict[str, Answer]:
         answers: dict[str, Answer] = {}
         forbidden = False
         for mailbox in mailboxes:

@@ -28,10 +28,14 @@ class Connection:
 
     ``say`` gets sentences for people on stderr (own endpoints, device code sign-in). Every property that opens something
     raises BadInput (the profile lacks it), SignInFailed, WrongTenant, Transient, Deadline and the rest of the family.
+    ``parallel``: how many sessions with Exchange share its reads; all are opened when the first is needed.
     """
 
-    def __init__(self, profile: Profile, clock: Clock, say: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self, profile: Profile, clock: Clock, say: Callable[[str], None] | None = None, *, parallel: int = 1
+    ) -> None:
         self.profile = profile
+        self._parallel = parallel
         self.clock = clock
         self._say = say or log.info
         self.tokens = Tokens(profile, clock, self._say)
@@ -54,7 +58,7 @@ class Connection:
         """The session with Exchange, proven."""
         if self._exchange is None:
             self._name_endpoints()
-            session = exchange.connect(self.profile, self.tokens, clock=self.clock)
+            session = exchange.connect_several(self.profile, self.tokens, clock=self.clock, count=self._parallel)
             try:
                 if self._organization is not None:
                     self._agree(session, self._organization)

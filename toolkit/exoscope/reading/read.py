@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import Any, TypeVar
 
 from msgspec import UNSET, UnsetType
@@ -11,7 +12,8 @@ from msgspec.structs import replace
 from exoscope.entra.inventory import read_apps, read_units
 from exoscope.entra.resources import Resources
 from exoscope.exchange import inventory
-from exoscope.exchange.recipients import OWN, RecipientList, read_recipients
+from exoscope.exchange.parallel import Reading, reading_ahead
+from exoscope.exchange.recipients import OWN, RecipientList, read_recipients, recipients_reading
 from exoscope.model import (
     AccessPolicy,
     AdministrativeUnit,
@@ -23,6 +25,7 @@ from exoscope.model import (
     RoleAssignment,
     ServicePrincipal,
     Snapshot,
+    Tenant,
     Unread,
 )
 from exoscope.outcome import GuardRefused, LostSession, ServiceError, SignInFailed, WrongTenant
@@ -32,6 +35,21 @@ from exoscope.reading.wanted import Wanted, asked_by
 
 Read = TypeVar("Read")
 Maybe = tuple[Read, ...] | UnsetType
+
+_LISTS: tuple[Reading, ...] = tuple(
+    (f"inventory/{name}", {})
+    for name in (
+        "organization",
+        "service_principals",
+        "management_scopes",
+        "roles",
+        "access_policies",
+        "role_assignments",
+        "groups",
+        "distribution_groups",
+    )
+)
+"""What is read whatever the tenant holds, in the order in which it is asked for."""
 
 _FATAL = (SignInFailed, WrongTenant, GuardRefused, LostSession)
 """With these nothing at all can be read: there is no snapshot to write."""
@@ -69,6 +87,10 @@ class _Reader:
     def snapshot(self) -> Snapshot:
         read_at = self.connection.clock.now().replace(microsecond=0)
         tenant = self.connection.prove_tenant()
+        with reading_ahead(self.connection.exchange, _LISTS) as ahead:
+            return self._snapshot(read_at, tenant, ahead)
+
+    def _snapshot(self, read_at: datetime, tenant: Tenant, ahead: Callable[[Iterable[Reading]], None]) -> Snapshot:
         session, graph = self.connection.exchange, self.connection.graph
         organization = self.attempt("organization", lambda: inventory.read_organization(session))
         if not isinstance(organization, UnsetType) and isinstance(organization.is_dehydrated, UnsetType):
@@ -76,6 +98,8 @@ class _Reader:
         pointers = self.attempt("service_principals", lambda: inventory.read_service_principals(session))
         self._check_pointers(pointers)
         scopes = self.attempt("management_scopes", lambda: inventory.read_management_scopes(session))
+        attributes = self._attributes(scopes)
+        ahead([recipients_reading(attributes)])
         roles = self.attempt("roles", lambda: inventory.read_roles(session))
         policies = self.attempt("access_policies", lambda: inventory.read_policies(session))
         found_units = self.attempt("administrative_units", lambda: read_units(graph))
@@ -87,7 +111,6 @@ class _Reader:
         if not isinstance(roles, UnsetType):
             self._check_roles(roles[1], assignments)
         apps = self._apps(pointers, policies)
-        attributes = self._attributes(scopes)
         listed = self.attempt("recipients", lambda: read_recipients(session, attributes))
         groups = self._groups(listed, policies, scopes, assignments)
         if isinstance(groups, tuple):

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from exoscope.exchange import trying
 from exoscope.exchange.roads import Choice, Tried, choose, not_approved, settled
 from exoscope.outcome import BadInput, Refused
 from exoscope.powershell.child import command_of, programs
@@ -118,3 +119,19 @@ def test_every_powershell_at_hand_best_first(tmp_path: Path) -> None:
         programs({**path, "EXOSCOPE_PWSH": "/nowhere"}, windows=True)
     assert missing.value.code == "no-pwsh"
     assert command_of(windows)[1:3] == ["-Version", "5.1"]
+
+
+@pytest.mark.parametrize(
+    ("loading", "expected"), [({"/a"}, ["/a"]), ({"/b"}, ["/a", "/b"]), (set(), ["/a", "/b"]), ({"/a", "/b"}, ["/a"])]
+)
+def test_programs_are_tried_up_to_the_first_that_loads_the_module(
+    loading: set[str], expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tried(program: str, *, seconds: float) -> Tried:
+        return Tried(program, module="3.9.2" if program in loading else None, why="" if program in loading else "no")
+
+    monkeypatch.setattr(trying, "programs", lambda environ: ("/a", "/b"))
+    monkeypatch.setattr(trying, "try_module", tried)
+    told: list[str] = []
+    assert [each.program for each in trying.look({}, told.append)] == expected
+    assert told == [f"trying {each}" for each in expected]

@@ -18,7 +18,7 @@ from exoscope.reach import MailboxAnswer, ReachAnswer, Story
 from exoscope.rehearsing.demo import DemoAnswer
 from exoscope.rehearsing.rehearse import Rehearsal
 from exoscope.reporting.evidence import Evidence
-from exoscope.running.answer import RunAnswer, RunLine
+from exoscope.running.answer import AdvanceAnswer, RunAnswer, RunLine
 from exoscope.twin.server import Ready
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "schemas"
@@ -132,6 +132,7 @@ ANSWERS: dict[str, tuple[type, str]] = {
     "guard": (GuardAnswer, "exoscope guard --json: one line a file"),
     "snapshot-answer": (SnapshotAnswer, "exoscope snapshot --json"),
     "plan": (PlanAnswer, "exoscope plan --json"),
+    "advance": (AdvanceAnswer, "exoscope migrate --advance --json"),
     "migrate": (MigrateAnswer, "exoscope migrate --json"),
     "show": (ShownAnswer, "exoscope show --json"),
     "script": (ScriptAnswer, "exoscope script --json"),

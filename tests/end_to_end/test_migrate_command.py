@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from exoscope import snapshot as snapshots
 from exoscope.model import AccessPolicy, PolicyScope, Snapshot
 from exoscope.planning import load_plan
+from exoscope.twin.behaviour import Behaviour
 from exoscope.twin.server import Twin
 from planning_tenants import address, guid, tenant
 from twin_fixtures import OMNISCOPE, OMNISCOPE_GROUP, app_named, load_sample, serve, session, token
@@ -137,6 +138,9 @@ def test_options_reach_the_plan(run: Run, tmp_path: Path) -> None:
         (["--app", "nobody"], "nobody"),
         (["--nested", "never"], "never"),
         (["-o", "tenant.json"], "tenant.json"),
+        (["--advance"], "reads the tenant itself"),
+        (["--hash", "x"], "for --advance"),
+        (["--yes"], "--snapshot"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -233,13 +237,9 @@ def in_use(twin: Twin, tenant_: Snapshot) -> Iterator[InUse]:
         thread.join(60)
 
 
-@pytest.mark.long
-def test_an_app_in_use_never_sees_a_wrong_answer_from_the_first_step_to_the_last_nor_back(
-    tmp_path: Path, serve: Callable[..., Twin]
-) -> None:
-    start = governed()
-    twin = serve(start, token_lifetime=5.0)
-    environment = {**os.environ, "EXOSCOPE_PROFILE": twin.ready["profile"], "EXOSCOPE_STATE": str(tmp_path / "state")}
+def exoscope_on(twin: Twin, folder: Path) -> Callable[..., Any]:
+    """``exoscope(words…, code=0)`` against a twin, answering with the JSON."""
+    environment = {**os.environ, "EXOSCOPE_PROFILE": twin.ready["profile"], "EXOSCOPE_STATE": str(folder / "state")}
 
     def exoscope(*words: str, code: int = 0) -> Any:
         ended = subprocess.run(
@@ -247,12 +247,57 @@ def test_an_app_in_use_never_sees_a_wrong_answer_from_the_first_step_to_the_last
             capture_output=True,
             text=True,
             timeout=200,
-            cwd=tmp_path,
+            cwd=folder,
             env=environment,
         )
         assert ended.returncode == code, ended.stdout + ended.stderr
         return json.loads(ended.stdout)
 
+    return exoscope
+
+
+def test_where_exchange_does_not_count_nested_members_nothing_is_changed(
+    tmp_path: Path, serve: Callable[..., Twin]
+) -> None:
+    """Users say so of nested groups, documents the opposite: the baseline finds out before the first step."""
+    start = governed()
+    exoscope = exoscope_on(serve(start, token_lifetime=20.0, behaviour=Behaviour(nested_members="ignored")), tmp_path)
+    snapshots.save(start, tmp_path / "tenant.json")
+    exoscope("migrate", "--snapshot", "tenant.json")
+    answer = exoscope("apply", "plan.json", "--yes", code=4)
+    assert (answer["outcome"], answer["done"], answer["apps"][0]["code"]) == ("refused", 0, "baseline-differs")
+    assert NESTED in answer["why"] and "nesting" in answer["why"]
+
+
+@pytest.mark.long
+def test_every_night_one_command(tmp_path: Path, serve: Callable[..., Twin]) -> None:
+    twin = serve(governed(), token_lifetime=5.0)
+    exoscope = exoscope_on(twin, tmp_path)
+    first = exoscope("migrate", "--advance", code=3)
+    assert (first["run"], first["waiting_for"]) == (None, "approval")
+    assert load_plan(Path(first["plan"]).read_bytes()).hash == first["hash"]
+    again = exoscope("migrate", "--advance", code=3)
+    assert again["hash"] == first["hash"]
+    assert isinstance(twin.tenant.snapshot().role_assignments, tuple) and not twin.tenant.snapshot().role_assignments
+    night = exoscope("migrate", "--advance", "--hash", first["hash"], code=3)
+    assert night["run"] is not None
+    for _ in range(40):
+        if night["outcome"] == "done":
+            break
+        night = exoscope("resume", "last", "--yes", "--wait", "60s")
+    assert night["outcome"] == "done"
+    last = exoscope("migrate", "--advance")
+    assert (last["run"], last["outcome"], last["steps"]) == (None, "done", 0)
+    assert twin.tenant.snapshot().access_policies == ()
+
+
+@pytest.mark.long
+def test_an_app_in_use_never_sees_a_wrong_answer_from_the_first_step_to_the_last_nor_back(
+    tmp_path: Path, serve: Callable[..., Twin]
+) -> None:
+    start = governed()
+    twin = serve(start, token_lifetime=5.0)
+    exoscope = exoscope_on(twin, tmp_path)
     with in_use(twin, start) as using:
         answer = exoscope("migrate")  # reads the tenant itself
         assert [(each["app_id"], each["scoped"]) for each in answer["apps"]] == [(using.app_id, True)]

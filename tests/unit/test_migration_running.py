@@ -234,3 +234,34 @@ def test_simulated_and_run_agree(tmp_path: Path) -> None:
     end = effect.apply_steps(snapshot, desk.file.plan.steps)
     assert tenancy.snapshot.role_assignments == end.role_assignments
     assert tenancy.snapshot.access_policies == end.access_policies
+
+
+def test_the_python_api_plans_and_carries_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import exoscope
+    from exoscope.api import Tenant
+    from exoscope.outcome import BadInput
+
+    snapshot = tenant(TENANT)
+    plan = exoscope.migrate(snapshot, ["omni"], nested="filter", accept=["no-role:omni"])
+    assert [each.display_name for each in plan.apps] == ["omni"]
+    assert isinstance(plan.migration, Migration)
+    assert [(each.code, each.app) for each in plan.migration.accept] == [("no-role", OMNI)]
+    for wrong in ({"nested": "never"}, {"accept": ["no-role"]}, {"accept_loss": ["omni"]}):
+        with pytest.raises(BadInput):
+            exoscope.migrate(snapshot, **wrong)  # type: ignore[arg-type]  # that is what is tried
+
+    desk, _ = bench(tmp_path)
+    held = Tenant.__new__(Tenant)
+    monkeypatch.setattr(held, "_desk", lambda: desk.desk, raising=False)
+    asked = []
+
+    def at_gate(answer: Any) -> bool:
+        asked.append(answer.apps[0].stage)
+        desk.clock.sleep(2 * 86400.0)
+        return True
+
+    assert held.carry_through(desk.file, at_gate).outcome == "done"
+    assert asked == ["overlap", "cutover"]
+    other, _ = bench(tmp_path / "other")
+    monkeypatch.setattr(held, "_desk", lambda: other.desk, raising=False)
+    assert held.carry_through(other.file, lambda answer: False).outcome == "waiting"

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from exoscope._version import __version__
 
 if TYPE_CHECKING:
-    from exoscope.api import Tenant, plan
+    from exoscope.api import Tenant, migrate, plan
     from exoscope.intent import load_intent
     from exoscope.model import Intent, Plan, Proof, Snapshot
     from exoscope.outcome import (
@@ -68,6 +68,7 @@ _PLACES: dict[str, tuple[str, str]] = {
     "dump_plan": ("exoscope.planning", "dump_plan"),
     "load_intent": ("exoscope.intent", "load_intent"),
     "load_snapshot": ("exoscope.snapshot", "load"),
+    "migrate": ("exoscope.api", "migrate"),
     "plan": ("exoscope.api", "plan"),
     "save_snapshot": ("exoscope.snapshot", "save"),
     **{name: ("exoscope.outcome", name) for name in _OUTCOMES.split()},
@@ -107,6 +108,7 @@ __all__ = [
     "dump_plan",
     "load_intent",
     "load_snapshot",
+    "migrate",
     "plan",
     "save_snapshot",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -14,6 +14,8 @@ from exoscope.exchange import roads, trying
 from exoscope.intent import load_intent
 from exoscope.model import Intent, Plan, PlanFile, Proof, Snapshot
 from exoscope.planning import load_plan, plan_hash, plan_scope
+from exoscope.planning.migration import plan_migration
+from exoscope.planning.migration.asking import ask
 from exoscope.profile import Profile, load_profile, state_dir
 from exoscope.proving import Options
 from exoscope.reading import Connection, Wanted, read_snapshot, wanted_for
@@ -34,6 +36,36 @@ def plan(snapshot: Snapshot | Path | str, intent: Intent | Path | str, *, accept
     """
     tenant = snapshot if isinstance(snapshot, Snapshot) else snapshots.load(Path(snapshot))
     return plan_scope(tenant, _intent(intent), accept_customization=accept_customization)
+
+
+def migrate(
+    snapshot: Snapshot | Path | str,
+    apps: Sequence[str] = (),
+    *,
+    nested: str = "auto",
+    compact: bool = False,
+    also_scope: bool = False,
+    drop_dead: bool = False,
+    accept: Iterable[str] = (),
+    accept_loss: Iterable[str] = (),
+) -> Plan:
+    """The plan from access policies to roles, for ``apps`` or for all that policies govern. Options as of ``exoscope migrate``:
+    ``accept`` takes ``CODE:APP``, ``accept_loss`` ``APP:ADDRESS``. Pure but for reading the file.
+
+    Apps that are refused stand in ``.refusals`` of the plan. Raises :class:`~exoscope.outcome.Refused`, carrying the refusals,
+    when nothing can be planned; BadInput (NotFound, Ambiguous); Unreadable.
+    """
+    tenant = snapshot if isinstance(snapshot, Snapshot) else snapshots.load(Path(snapshot))
+    asked = ask(
+        tenant,
+        nested=nested,
+        compact=compact,
+        also_scope=also_scope,
+        drop_dead=drop_dead,
+        accept=accept,
+        accept_loss=accept_loss,
+    )
+    return plan_migration(tenant, apps, asked)
 
 
 class Tenant:
@@ -115,13 +147,27 @@ class Tenant:
         wanted = Wanted() if intent is None else wanted_for(_intent(intent))
         return read_snapshot(self._open(), wanted=wanted, progress=self._progress)
 
-    def apply(self, plan: Plan | PlanFile | Path | str, *, wait: float = 0.0) -> RunAnswer:
-        """Run a plan up to the first gate that is not open, waiting ``wait`` seconds in all. Approval is the caller's."""
-        return _apply(_file(plan), self._desk(), wait=wait)
+    def apply(self, plan: Plan | PlanFile | Path | str, *, wait: float = 0.0, until: str | None = None) -> RunAnswer:
+        """Run a plan up to the first gate that is not open, waiting ``wait`` seconds in all. Approval is the caller's.
 
-    def resume(self, run: str = "last", *, wait: float = 0.0) -> RunAnswer:
+        ``until``: the last stage to run, with its gate.
+        """
+        return _apply(_file(plan), self._desk(), wait=wait, until=until)
+
+    def resume(self, run: str = "last", *, wait: float = 0.0, until: str | None = None) -> RunAnswer:
         """Go on with a run."""
-        return _resume(run, self._desk(), wait=wait)
+        return _resume(run, self._desk(), wait=wait, until=until)
+
+    def carry_through(
+        self, plan: Plan | PlanFile | Path | str, at_gate: Callable[[RunAnswer], bool], *, until: str | None = None
+    ) -> RunAnswer:
+        """Run a plan stage by stage. ``at_gate`` is called each time the run waits (``ready_at`` says until when, ``waiting_for``
+        for what) and answers whether to go on now: it waits as it likes, or says no, and :meth:`resume` goes on another day.
+        """
+        answer = self.apply(plan, until=until)
+        while answer.outcome == "waiting" and at_gate(answer):
+            answer = self.resume(answer.run, until=until)
+        return answer
 
     def undo(
         self,

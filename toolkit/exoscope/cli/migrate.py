@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import click
 
-from exoscope.cli import frame, roads
+from exoscope.cli import changing, frame, roads
 from exoscope.cli.planning import (
     Waits,
     print_apps,
@@ -19,10 +19,14 @@ from exoscope.cli.planning import (
     tenant_for,
     write_file,
 )
-from exoscope.outcome import BadInput, Exit, Refused
+from exoscope.cli.printing import line
+from exoscope.outcome import Exit, Refused
 
 if TYPE_CHECKING:
-    from exoscope.model import AcceptCode, Migration, Snapshot
+    from collections.abc import Callable
+
+    from exoscope.model import Migration, Snapshot
+    from exoscope.running import AdvanceAnswer
 
 
 @frame.command("migrate", short_help="Plan the move from Application Access Policies to roles.")
@@ -63,13 +67,18 @@ if TYPE_CHECKING:
     "-o",
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
-    default=Path("plan.json"),
-    show_default=True,
     metavar="FILE",
-    help="The plan.",
+    help="The plan; else plan.json.",
 )
+@click.option(
+    "--advance",
+    is_flag=True,
+    help="Do the next thing that is due, once: go on with the migration that runs, else begin the approved plan, else plan and "
+    "stop for approval (exit 3). For a nightly job; the state folder holds all it knows.",
+)
+@click.option("--hash", "expected", metavar="H", help="With --advance: approve the plan with this hash.")
 @roads.parallel_option
-@frame.road_yes_option
+@frame.yes_option
 @frame.profile_option
 @frame.state_option
 @frame.json_option
@@ -82,7 +91,9 @@ def command(
     accept: tuple[str, ...],
     accept_loss: tuple[str, ...],
     drop_dead: bool,
-    output: Path,
+    output: Path | None,
+    advance: bool,
+    expected: str | None,
     parallel: int | None,
     yes: bool,
     profile: Path | None,
@@ -96,22 +107,40 @@ def command(
     when every app is refused (exit 4). `exoscope show` prints the plan, `exoscope apply` runs it.
     """
     from exoscope.planning import dump_plan, load_plan, migrate_answer, refused_migration
-    from exoscope.planning.migration import plan_migration
+    from exoscope.planning.migration import asking, plan_migration
     from exoscope.reach import Reach
     from exoscope.reading.wanted import Wanted
 
+    if advance and (snapshot is not None or output is not None):
+        raise click.UsageError("--advance reads the tenant itself, and keeps its plan in the state folder")
+    if expected is not None and not advance:
+        raise click.UsageError("--hash approves a plan for --advance")
     if yes and snapshot is not None:
         raise click.UsageError("--yes is about the road to Exchange, and with --snapshot none is taken")
     if parallel is not None and snapshot is not None:
         raise click.UsageError("--parallel is about sessions with Exchange, and with --snapshot none is opened")
+
+    def ask(tenant: Snapshot) -> Migration:
+        return asking.ask(
+            tenant,
+            nested=nested,
+            compact=compact,
+            also_scope=also_scope,
+            drop_dead=drop_dead,
+            accept=accept,
+            accept_loss=accept_loss,
+        )
+
+    if advance:
+        _advance(apps, ask, expected, profile, state, yes=yes, parallel=parallel or 1, as_json=as_json)
+        return
+    output = output or Path("plan.json")
     for each in (output, *(() if snapshot else (read_into(output),))):
         frame.not_over(each, snapshot)
     waits = Waits(profile)
-    del state  # a plan keeps no state; the option stands on every command that opens a session
     tenant = tenant_for(snapshot, Wanted(apps=apps), output, profile, yes=yes, parallel=parallel or 1)
-    asked = _asked(tenant, nested, accept, accept_loss, compact=compact, also_scope=also_scope, drop_dead=drop_dead)
     try:
-        plan = plan_migration(tenant, apps, asked)
+        plan = plan_migration(tenant, apps, ask(tenant))
     except Refused as refused:
         if not refused.refusals:
             raise
@@ -139,42 +168,63 @@ def command(
         frame.finish(Exit.FINDINGS)
 
 
-def _asked(
-    tenant: Snapshot,
-    nested: str,
-    accept: tuple[str, ...],
-    accept_loss: tuple[str, ...],
+def _advance(
+    apps: tuple[str, ...],
+    ask: Callable[[Snapshot], Migration],
+    hash: str | None,
+    profile: Path | None,
+    state: Path | None,
     *,
-    compact: bool,
-    also_scope: bool,
-    drop_dead: bool,
-) -> Migration:
-    """The options, with apps by appId and mailboxes by primary address. Raises BadInput naming the option."""
-    from exoscope.model import AcceptCode, Accepted, AcceptedLoss, Migration
-    from exoscope.reach import Reach
+    yes: bool,
+    parallel: int,
+    as_json: bool,
+) -> None:
+    """The next thing that is due: the open run, else the approved plan, else a plan that waits for approval."""
+    from exoscope.clock import SystemClock
+    from exoscope.model import PlanFile
+    from exoscope.planning import plan_hash
+    from exoscope.planning.migration import plan_migration
+    from exoscope.reading import Connection, Wanted, read_snapshot
+    from exoscope.running import Approval, advance, exit_of
 
-    reach = Reach(tenant)
-    codes: tuple[AcceptCode, ...] = get_args(AcceptCode)
-    accepted = set()
-    for text in accept:
-        given, colon, app = text.partition(":")
-        code: AcceptCode | None = next((each for each in codes if each == given), None)
-        if not colon or not app or code is None:
-            raise BadInput(
-                f"--accept {text}: this is no CODE:APP", next=f"CODE is one of {', '.join(codes)}; APP names one app."
-            )
-        accepted.add((code, reach.find_app(app).app_id.casefold()))
-    losses = set()
-    for text in accept_loss:
-        app, colon, address = text.rpartition(":")
-        if not colon or not app or not address:
-            raise BadInput(f"--accept-loss {text}: this is no APP:ADDRESS", next="Name one app and one mailbox.")
-        losses.add((reach.find_app(app).app_id.casefold(), reach.find_mailbox(address).primary_smtp_address))
-    return Migration(
-        nested=nested,  # type: ignore[arg-type]  # click has held it to the four
-        compact=compact,
-        also_scope=also_scope,
-        drop_dead=drop_dead,
-        accept=tuple(Accepted(code, app) for code, app in sorted(accepted)),
-        accept_loss=tuple(AcceptedLoss(app, address) for app, address in sorted(losses)),
-    )
+    loaded = roads.profile_with_road(profile, yes=yes)
+    desk = changing.desk(loaded, state)
+
+    def make() -> PlanFile:
+        with Connection(loaded, SystemClock(), frame.say, parallel=parallel) as connection:
+            tenant = read_snapshot(connection, wanted=Wanted(apps=apps), progress=frame.passing)
+        try:
+            plan = plan_migration(tenant, apps, ask(tenant))
+        except Refused as refused:
+            print_refusals(refused.refusals, tenant)
+            raise
+        return PlanFile("exoscope/plan@1", plan_hash(plan), plan)
+
+    wanted = f"sha256:{hash}" if hash is not None and ":" not in hash else hash
+    answer = advance(desk, loaded.tenant, "migrate", make, Approval(wanted, yes))
+    if as_json:
+        frame.answer(answer)
+    else:
+        _tell(answer, profile)
+    ending = exit_of(answer)
+    if ending != Exit.DONE:
+        frame.finish(ending)
+
+
+def _tell(answer: AdvanceAnswer, profile: Path | None) -> None:
+    """Where the migration stands, for people; a plan that waits for approval as `show` prints it."""
+    from exoscope.clock import SystemClock
+    from exoscope.planning import load_plan
+
+    if answer.plan is not None:
+        file = load_plan(frame.read_file(Path(answer.plan)), answer.plan)
+        print_plan(file.plan, file.hash, Waits(profile), start=SystemClock().now())
+        print_findings(file.plan.findings if isinstance(file.plan.findings, tuple) else ())
+        print_refusals(file.plan.refusals)
+    if answer.run is not None:
+        line(f"Run {answer.run}: {answer.outcome}, {answer.done} of {answer.steps} step(s) done.")
+    if answer.waiting_for == "time" and answer.ready_at is not None:
+        line(f"Nothing due before {answer.ready_at}.")
+    line(answer.why)
+    if answer.hash is not None:
+        line(f"Approve it with: exoscope migrate --advance --hash {answer.hash}")

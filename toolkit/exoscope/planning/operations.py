@@ -103,6 +103,22 @@ def step(
     )
 
 
+def bare_step(
+    id: str,
+    stage: str,
+    target: Target,
+    before: State,
+    after: State,
+    app: App | None,
+    identity: str | None = None,
+    label: str | None = None,
+) -> Step:
+    """As :func:`step` without its script, for trying what a plan would do. Raises NoOperation as :func:`operation` does."""
+    made = operation(target, before, after, Context(id, app, identity, label))
+    app_id = None if app is None else app.app_id
+    return Step(id, stage, app_id, made.title, made.kind, made.needs, target, before, after, yields=made.yields)
+
+
 def fits(made: Step, app: AppPlan | None) -> bool:
     """Is a step's call the one that makes its transition, for its app? A plan may have been written by hand.
 

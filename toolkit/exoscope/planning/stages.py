@@ -15,11 +15,13 @@ from exoscope.planning.states import find_group_named
 _MADE = re.compile(r"<made ([^<>]*)\.([a-z_]+)>")
 
 
-def assemble(drafts: Sequence[Draft], shared: Sequence[Change] = ()) -> tuple[tuple[Stage, ...], tuple[Step, ...]]:
+def assemble(
+    drafts: Sequence[Draft], shared: Sequence[Change] = (), *, make: Callable[..., Step] = step
+) -> tuple[tuple[Stage, ...], tuple[Step, ...]]:
     """Number the changes of all apps, stage by stage, app by app; fill what only an earlier step yields with its hole.
 
     ``shared`` are changes of the organisation, which belong to no app and come first. A stage stands in the plan when an app
-    has something to do, or to wait for, in it.
+    has something to do, or to wait for, in it. ``make`` makes the step of a transition.
     """
     stages: list[Stage] = []
     steps: list[Step] = []
@@ -41,7 +43,7 @@ def assemble(drafts: Sequence[Draft], shared: Sequence[Change] = ()) -> tuple[tu
             if target.kind == "group" and change.before is None:
                 makers[target.key["name"]] = step_id
             steps.append(
-                step(
+                make(
                     step_id,
                     stage,
                     Target(target.kind, {name: fill(value) for name, value in target.key.items()}),

@@ -33,7 +33,7 @@ from exoscope.planning.migration.consents import unknown_consents
 from exoscope.planning.migration.drafting import Migrating, drafted, removal
 from exoscope.planning.migration.entries import entries_after
 from exoscope.planning.migration.tenant import TenantView
-from exoscope.planning.operations import NoOperation
+from exoscope.planning.operations import NoOperation, bare_step
 from exoscope.planning.planner import clash
 from exoscope.planning.scoped import CODES, not_scoped_because
 from exoscope.planning.stages import assemble, makers_of
@@ -234,7 +234,7 @@ def _differs(one: Migrating, world: World, after: World) -> tuple[str, ...]:
 
 
 def _of_one(one: Migrating) -> Plan:
-    stages, steps = assemble([one.draft])
+    stages, steps = assemble([one.draft], make=bare_step)
     return Plan("migrate", one.alone.snapshot.tenant, "", (), stages, steps)
 
 

@@ -270,6 +270,24 @@ def test_where_exchange_does_not_count_nested_members_nothing_is_changed(
 
 
 @pytest.mark.long
+def test_a_policy_of_an_app_that_is_gone_is_dropped_beside_a_migration_and_the_plan_still_verified(
+    tmp_path: Path, serve: Callable[..., Twin]
+) -> None:
+    start = governed()
+    assert isinstance(start.access_policies, tuple)
+    (policy,) = start.access_policies
+    ghost = "0d0e0a0d-0000-4000-8000-000000000001"
+    dead = replace(policy, app_id=ghost, identity=policy.identity.replace(policy.app_id, ghost))
+    twin = serve(replace(start, access_policies=(policy, dead)), token_lifetime=5.0)
+    exoscope = exoscope_on(twin, tmp_path)
+    answer = exoscope("migrate", "--drop-dead")
+    assert [each["code"] for each in answer["findings"]] == ["dead-policy"]
+    assert exoscope("apply", "plan.json", "--yes", "--wait", "200s")["outcome"] == "done"
+    assert twin.tenant.snapshot().access_policies == ()
+    assert exoscope("verify", "plan.json", "--wait", "60s")["verdict"] == "proven"
+
+
+@pytest.mark.long
 def test_every_night_one_command(tmp_path: Path, serve: Callable[..., Twin]) -> None:
     twin = serve(governed(), token_lifetime=5.0)
     exoscope = exoscope_on(twin, tmp_path)

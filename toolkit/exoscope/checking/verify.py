@@ -100,7 +100,9 @@ def _once(
     wanted = wanted_by(planned) if planned else wanted_for(_intent(subject))
     fresh = read_snapshot(connection, wanted=wanted, progress=progress)
     reach = Reach(fresh)
-    claims = tuple(of_plan(app, reach) for app in planned.apps) if planned else of_intent(_intent(subject), reach)
+    # An app that a migration found gone (it has no object id in the plan) claims nothing.
+    there = [app for app in planned.apps if app.object_id] if planned else []
+    claims = tuple(of_plan(app, reach) for app in there) if planned else of_intent(_intent(subject), reach)
     known = past(store, tenant.id, subject.hash if isinstance(subject, PlanFile) else None, waits, lengthen=lengthen)
     _forewarn(connection, reach, claims, options, known, say)
     proof = prove(connection, reach, claims, options, known.histories, clock, progress)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -16,7 +15,7 @@ from pypsrp.wsman import WSMan
 
 from exoscope.catalog import EXCHANGE, MANAGE_AS_APP
 from exoscope.model import Noun, Snapshot
-from exoscope.powershell import BATCH, cmdlet_names, prelude, read, render_guarded
+from exoscope.powershell import BATCH, cmdlet_names, prelude, read, render_guarded, unpack
 from exoscope.twin.exchange import CMDLETS, CmdletError
 from exoscope.twin.exchange.session import Session
 from exoscope.twin.faults import Faults
@@ -178,7 +177,7 @@ class Client:
     def rows(self, script: str, batch: int = 500) -> list[dict[str, Any]]:
         answer = self.run(script, batch=batch)
         assert answer.ok, answer.errors
-        return [row for text in answer.output for row in json.loads(text)]
+        return [row for text in answer.output for row in unpack(text)]
 
     def close(self) -> None:
         self.pool.close()

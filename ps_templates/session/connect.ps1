@@ -10,8 +10,9 @@ param(
 
 $global:ExoscopeConnected = $false
 
-# Pass rows on as JSON texts of -Size rows each: one text is far cheaper to send than its rows.
+# Pass rows on in batches of -Size: JSON, compressed, in base64. One such text is far cheaper to send than its rows.
 # Values become null, boolean, number, text or a list of texts; times are ISO 8601 in UTC; one row is still a list.
+# The JSON is written here: ConvertTo-Json takes longer, and each PowerShell's writes some values in a way of its own.
 function global:ConvertTo-ExoscopeBatch {
     [CmdletBinding()]
     param(
@@ -22,53 +23,86 @@ function global:ConvertTo-ExoscopeBatch {
         if (-not $global:ExoscopeConnected) {
             throw 'ExoscopeNotConnected: this session is not connected to Exchange Online.'
         }
-        $plain = {
+        $invariant = [System.Globalization.CultureInfo]::InvariantCulture
+        # What must not stand in JSON as it is, and halves of surrogate pairs, which UTF-8 has not.
+        $odd = '[\x00-\x1f"\\\ud800-\udfff]'
+        $escape = [System.Text.RegularExpressions.MatchEvaluator] { param($match) '\u{0:x4}' -f [int] $match.Value[0] }
+        $quote = {
+            param([string] $text)
+            '"' + [regex]::Replace($text, $odd, $escape) + '"'
+        }
+        $text = {
             param($value)
-            if ($null -eq $value) { return $null }
-            if ($value -is [bool]) { return [bool] $value }
-            if ($value -is [datetime]) {
-                return $value.ToUniversalTime().ToString('yyyy-MM-ddTHH:mm:ss.fffffffZ', [System.Globalization.CultureInfo]::InvariantCulture)
-            }
-            if ($value -is [System.DateTimeOffset]) {
-                return $value.UtcDateTime.ToString('yyyy-MM-ddTHH:mm:ss.fffffffZ', [System.Globalization.CultureInfo]::InvariantCulture)
-            }
-            if ($value -is [byte] -or $value -is [int16] -or $value -is [uint16] -or $value -is [int] -or $value -is [uint32] -or $value -is [long]) {
-                return [long] $value
-            }
-            if ($value -is [double] -or $value -is [single]) {
-                if ([double]::IsNaN($value) -or [double]::IsInfinity($value)) { return "$value" }
-                return [double] $value
-            }
+            if ($value -is [datetime]) { return $value.ToUniversalTime().ToString('yyyy-MM-ddTHH:mm:ss.fffffffZ', $invariant) }
+            if ($value -is [System.DateTimeOffset]) { return $value.UtcDateTime.ToString('yyyy-MM-ddTHH:mm:ss.fffffffZ', $invariant) }
             return "$value"
         }
-        $rows = [System.Collections.Generic.List[object]]::new()
+        $plain = {
+            param($value)
+            if ($value -is [bool]) { return ([string] $value).ToLowerInvariant() }
+            if ($value -is [byte] -or $value -is [int16] -or $value -is [uint16] -or $value -is [int] -or $value -is [uint32] -or $value -is [long]) {
+                return ([long] $value).ToString($invariant)
+            }
+            if (($value -is [double] -or $value -is [single]) -and -not [double]::IsNaN($value) -and -not [double]::IsInfinity($value)) {
+                return ([double] $value).ToString('R', $invariant)
+            }
+            return & $quote (& $text $value)
+        }
+        $pack = {
+            $bytes = [System.Text.Encoding]::UTF8.GetBytes('[' + $json.ToString() + ']')
+            $memory = [System.IO.MemoryStream]::new()
+            $zip = [System.IO.Compression.GZipStream]::new($memory, [System.IO.Compression.CompressionLevel]::Fastest)
+            $zip.Write($bytes, 0, $bytes.Length)
+            $zip.Dispose()
+            [System.Convert]::ToBase64String($memory.ToArray())
+        }
+        $heads = @{}
+        $json = [System.Text.StringBuilder]::new()
+        $count = 0
     }
     process {
         if ($null -eq $InputObject) { return }
-        $row = [ordered]@{}
+        $row = ''
+        $before = '{'
+        if ($count) { $before = ',{' }
         foreach ($property in $InputObject.PSObject.Properties) {
+            $name = $property.Name
+            $head = $heads[$name]
+            if ($null -eq $head) {
+                $head = (& $quote $name) + ':'
+                $heads[$name] = $head
+            }
+            $row += $before + $head
+            $before = ','
             $value = $property.Value
-            if ($value -is [System.Collections.IEnumerable] -and $value -isnot [string] -and $value -isnot [System.Collections.IDictionary]) {
-                $list = [System.Collections.Generic.List[object]]::new()
+            # Texts are written without a call: nearly every value is one.
+            if ($null -eq $value) { $row += 'null' }
+            elseif ($value -is [string]) {
+                if ($value -match $odd) { $row += & $quote $value } else { $row += '"' + $value + '"' }
+            }
+            elseif ($value -is [System.Collections.IEnumerable] -and $value -isnot [System.Collections.IDictionary]) {
+                $list = ''
                 foreach ($element in $value) {
-                    if ($null -ne $element) { $list.Add([string] (& $plain $element)) }
+                    if ($null -eq $element) { continue }
+                    if ($element -isnot [string]) { $element = & $text $element }
+                    if ($list) { $list += ',' }
+                    if ($element -match $odd) { $list += & $quote $element } else { $list += '"' + $element + '"' }
                 }
-                $row[$property.Name] = $list.ToArray()
+                $row += '[' + $list + ']'
             }
-            else {
-                $row[$property.Name] = & $plain $value
-            }
+            else { $row += & $plain $value }
         }
-        $rows.Add($row)
-        if ($rows.Count -ge $Size) {
-            ConvertTo-Json -InputObject $rows.ToArray() -Compress -Depth 3
-            $rows.Clear()
+        if ($before -ne ',') { $row = $before }
+        [void] $json.Append($row + '}')
+        $count += 1
+        if ($count -ge $Size) {
+            & $pack
+            [void] $json.Clear()
+            $count = 0
         }
     }
     end {
-        if ($rows.Count -gt 0) {
-            ConvertTo-Json -InputObject $rows.ToArray() -Compress -Depth 3
-        }
+        if ($count) { & $pack }
     }
 }
 

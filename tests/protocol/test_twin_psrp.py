@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import threading
 import time
@@ -18,7 +17,7 @@ from pypsrp.powershell import PSInvocationState
 
 import exoscope.twin
 from exoscope.catalog import EXCHANGE
-from exoscope.powershell import prelude, render, render_guarded, sample_values, templates
+from exoscope.powershell import prelude, render, render_guarded, sample_values, templates, unpack
 from exoscope.twin.exchange import CmdletError
 from exoscope.twin.server import GATEWAY_USER, Twin
 from exoscope.twin.wsman import NO_SHELL
@@ -61,11 +60,11 @@ def test_rows_come_as_objects_and_as_batches_of_json(client: Client) -> None:
     )  # type: ignore[union-attr]
     recipients = render_guarded("inventory/recipients", {"properties": ["Department"]}).text
     answer = client.run(recipients, batch=20)
-    sizes = [len(json.loads(text)) for text in answer.output]
+    sizes = [len(unpack(text)) for text in answer.output]
     assert answer.ok
     assert sizes[:-1] == [20] * (len(sizes) - 1)
     assert sum(sizes) == len(client.twin.tenant.state.recipients) + len(client.twin.tenant.state.groups)  # type: ignore[arg-type]
-    names = {row["DisplayName"] for text in answer.output for row in json.loads(text)}
+    names = {row["DisplayName"] for text in answer.output for row in unpack(text)}
     assert {"李伟", "Seán O’Brien", "„Max“ Mustermann", 'Jack "Ace" Miller'} <= names
 
 
@@ -202,7 +201,7 @@ def test_warnings_have_their_own_stream(serve: Any) -> None:
     client = Client(twin)
     answer = client.run("Get-Recipient | Select-Object -Property @('Guid')", batch=500)
     assert "There are more results" in answer.warnings[0]
-    assert sum(len(json.loads(text)) for text in answer.output) == 1000
+    assert sum(len(unpack(text)) for text in answer.output) == 1000
     client.close()
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import itertools
 import json
 import random
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from exoscope.powershell import prelude, preludes, render, sample_values, template_dir, templates
+from exoscope.powershell import prelude, preludes, render, sample_values, template_dir, templates, unpack
 from fuzz.scripts import differ, seeds
+from fuzz.values import carried, stream
 from powershell_oracles import engine_views, mutate, pwsh, reader_view
 
 PROGRAM = pwsh()
@@ -107,8 +109,8 @@ def test_the_prelude_connects_and_batches(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert [len(json.loads(line)) for line in lines] == [2, 1]
-    row: dict[str, Any] = json.loads(lines[1])[0]
+    assert [len(unpack(line)) for line in lines] == [2, 1]
+    (row,) = unpack(lines[1])
     assert row == {
         "Name": "n3",
         "On": True,
@@ -139,6 +141,30 @@ def test_the_prelude_says_nothing_and_leaves_no_token(tmp_path: Path) -> None:
     assert done.stdout.split() == ["True", "O365Default", "2", "True", "False", "False", "True", "Continue"], (
         done.stderr
     )
+
+
+def test_any_text_comes_back_out_of_a_batch(tmp_path: Path) -> None:
+    """As a value, in a list and as the name of a property; numbers and booleans in lists are texts there."""
+    texts = [text for text in itertools.islice(stream(20261126), 400) if carried(text)]
+    texts += [*map(chr, range(1, 0x20)), "\x7f\x9f\u2028\ufffe\uffff", 'a"b\\c', "\U0001f600\ud7ff\ue000"]
+    (tmp_path / "texts").write_text(
+        "\n".join(base64.b64encode(text.encode()).decode() for text in texts), encoding="ascii"
+    )
+    script = (
+        f"$texts = foreach ($each in [System.IO.File]::ReadAllLines('{tmp_path / 'texts'}')) "
+        "{ [System.Text.Encoding]::UTF8.GetString([System.Convert]::FromBase64String($each)) }\n"
+        "$(foreach ($each in $texts) { [pscustomobject]@{ Text = $each; List = @($each, $null, 7, $true, $each) } }\n"
+        '[pscustomobject]@{ "it\'s `"`\\" = [decimal]1.5; Big = [long]::MaxValue; Small = -0.5; Huge = 1e300\n'
+        "    No = [double]::NaN }\n"
+        "[pscustomobject]@{}) | ConvertTo-ExoscopeBatch -Size 100\n"
+    )
+    done = run(tmp_path, CONNECT + script)
+    rows = [row for line in done.stdout.splitlines() for row in unpack(line)]
+    *found, last, empty = rows
+    assert [row["Text"] for row in found] == texts, done.stderr
+    assert all(row["List"] == [text, "7", "True", text] for row, text in zip(found, texts, strict=True))
+    assert last == {"it's \"\\": "1.5", "Big": 2**63 - 1, "Small": -0.5, "Huge": 1e300, "No": "NaN"}
+    assert empty == {}
 
 
 def test_no_rows_give_no_batch(tmp_path: Path) -> None:

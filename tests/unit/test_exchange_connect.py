@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from exoscope.outcome import (
     Transient,
     WrongTenant,
 )
-from exoscope.powershell import render_guarded
+from exoscope.powershell import pack, render_guarded
 from exoscope.profile import loads_profile
 
 HERE = "7a4f6b1e-2c3d-4e5f-8a9b-0c1d2e3f4a5b"
@@ -95,7 +94,7 @@ class Road:
             raise answer
         if isinstance(answer, tuple):
             return Output(answer, ("a warning",))
-        return Output((json.dumps(answer),) if batch else (), ("a warning",))
+        return Output((pack(answer),) if batch else (), ("a warning",))
 
     def close(self) -> None:
         self.closed = True
@@ -185,7 +184,7 @@ def test_no_road_in_the_profile() -> None:
 
 
 @pytest.mark.parametrize(
-    "objects", [("no json",), ("{}",), ("[1]",), (None,), ([{"Name": "x"}],), ('[{"Name": "x"}]', 7)]
+    "objects", [("no batch",), ('[{"Name": "x"}]',), (None,), ([{"Name": "x"}],), (pack([{"Name": "x"}]), 7)]
 )
 def test_an_answer_that_is_no_batch_is_an_error_and_not_empty(objects: Any) -> None:
     session, _, _ = connect({"Get-ManagementScope": objects})
@@ -195,7 +194,7 @@ def test_an_answer_that_is_no_batch_is_an_error_and_not_empty(objects: Any) -> N
 
 
 def test_rows_and_warnings() -> None:
-    session, roads, _ = connect({"Get-ManagementScope": ('[{"Name": "a"}]', '[{"Name": "b"}]')})
+    session, roads, _ = connect({"Get-ManagementScope": (pack([{"Name": "a"}]), pack([{"Name": "b"}]))})
     result = session.run(GET)
     assert result.rows == ({"Name": "a"}, {"Name": "b"})
     assert result.warnings == ("a warning",)

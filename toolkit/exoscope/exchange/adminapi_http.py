@@ -15,9 +15,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
+
 from exoscope.exchange.adminapi_errors import error_of, retry_after
 from exoscope.exchange.errors import SIGN_IN, Failure, TokenRefused, typed
-from exoscope.exchange.selecting import plain
+from exoscope.exchange.selecting import plain_rows
 from exoscope.exchange.session import Row
 from exoscope.model import Noun, Secret
 from exoscope.origins import CONNECT_SECONDS, OriginSession, origin_of
@@ -242,9 +244,13 @@ class AdminApi:
 
 def _json(text: bytes) -> dict[str, Any] | None:
     try:
-        body = json.loads(text)
+        body = msgspec.json.decode(text)
     except ValueError:
-        return None
+        # What only the standard library reads (a byte order mark, half a surrogate pair) is read all the same.
+        try:
+            body = json.loads(text)
+        except ValueError:
+            return None
     return body if isinstance(body, dict) else None
 
 
@@ -274,7 +280,7 @@ def _page(reply: Reply, cmdlet: str) -> Page:
         raise ServiceError(f"{cmdlet}: Exchange answered something else than rows", code="unexpected-answer")
     if link is not None and not isinstance(link, str):
         raise ServiceError(f"{cmdlet}: Exchange answered a next page without an address", code="unexpected-answer")
-    return Page(tuple(plain(each) for each in value), told, link)
+    return Page(plain_rows(value), told, link)
 
 
 def _of_batch(entry: Mapping[str, Any], cmdlet: str, outer: Reply) -> Page | ServiceError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable
@@ -303,12 +302,11 @@ def column(row: Row, name: str) -> Any:
 def _rows(objects: tuple[Any, ...]) -> tuple[Row, ...]:
     """The rows in the batches of a read. Anything else in the output means that the batching did not take place."""
     rows: list[Row] = []
-    for text in objects:
-        try:
-            batch = json.loads(text) if isinstance(text, str) else None
-        except ValueError:
-            batch = None
-        if not isinstance(batch, list) or not all(isinstance(row, dict) for row in batch):
-            raise ServiceError("the session answered something else than batches of rows", code="unexpected-answer")
-        rows += batch
+    try:
+        for text in objects:
+            rows += powershell.unpack(text)
+    except ValueError:
+        raise ServiceError(
+            "the session answered something else than batches of rows", code="unexpected-answer"
+        ) from None
     return tuple(rows)

@@ -146,7 +146,7 @@ class PwshPool:
         deadline: float,
         batch: int | None = None,
     ) -> Output:
-        """Run a script to its end; ``batch``: its rows come back as JSON texts of so many (the prelude's function makes them).
+        """Run a script to its end; ``batch``: its rows come back in batches of so many (:mod:`exoscope.powershell.batches`).
 
         Raises the ServiceError family; a secret parameter never stands in an error.
         """

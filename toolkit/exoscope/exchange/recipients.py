@@ -1,9 +1,10 @@
-"""Recipients, groups and their members as nouns. Large: rows come as JSON texts, and are parsed without detours."""
+"""Recipients, groups and their members as nouns. Large: their rows are parsed without detours."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -114,80 +115,97 @@ def parse_recipients(rows: Sequence[Row], attributes: Sequence[str]) -> Recipien
     """
     recipients: list[Recipient] = []
     groups: dict[str, Group] = {}
-    names: dict[str, list[str]] = {}
-    seen_values: set[str] = set()
+    names: dict[str, tuple[str, ...]] = {}
+    seen: set[str] = set()
     missing: set[str] = set()
-    wanted = tuple(name.casefold() for name in attributes)
-    for row, (guid, name, kind, *values) in _picked(rows, ("guid", "name", "recipienttype", *wanted)):
+    pick = _picker(rows, (*_PICKED, *attributes))
+    for row in rows:
+        guid, name, kind, directory_id, shown, smtp, addresses, dn, details, *values = pick(row)
         if type(guid) is not str or type(kind) is not str or not guid:
             raise ServiceError("Exchange answered a recipient without Guid or RecipientType", code="unexpected-answer")
         if name:
-            names.setdefault(str(name).casefold(), []).append(guid)
+            key = str(name).casefold()
+            names[key] = (*names[key], guid) if key in names else (guid,)
         folded = kind.casefold()
         if folded in _GROUPS:
             groups[guid.casefold()] = _group(Cells(row), guid)
-        elif folded in _MAILBOX_OR_USER:
-            held = {}
-            for attribute, value in zip(attributes, values, strict=True):
-                if value is _MISSING:
-                    missing.add(attribute)
-                elif value is not None and value != "" and value != []:
-                    # Exchange does not tell "not set" from the empty text.
-                    held[attribute] = tuple(value) if isinstance(value, list) else value
-            seen_values.update(held)
-            recipients.append(_recipient(row, guid, kind, held))
+            continue
+        if folded not in _MAILBOX_OR_USER:
+            continue
+        held: dict[str, Any] = {}
+        for attribute, value in zip(attributes, values, strict=True):
+            if value is _MISSING:
+                missing.add(attribute)
+            elif value or (value is not None and value != "" and value != []):
+                # Exchange does not tell "not set" from the empty text.
+                held[attribute] = tuple(value) if type(value) is list else value
+                seen.add(attribute)
+        plain = _plain_addresses(addresses)
+        ordinary = {type(directory_id), type(shown), type(smtp), type(dn), type(details)} == _TEXT
+        if ordinary and plain is not None and directory_id and shown and dn and details:
+            recipients.append(Recipient(guid, directory_id, shown, smtp, plain, dn, kind, details, held))
+        else:
+            recipients.append(_odd_recipient(Cells(row), guid, kind, held))
     read = tuple(
-        name
-        for name in attributes
-        if name not in missing and (name in seen_values or name.casefold() in SHOWN | _COLUMNS)
+        name for name in attributes if name not in missing and (name in seen or name.casefold() in SHOWN | _COLUMNS)
     )
     if len(read) < len(attributes):
         recipients = [_only(recipient, read) for recipient in recipients]
     return RecipientList(
         recipients=tuple(recipients),
         groups=groups,
-        names={name: tuple(guids) for name, guids in names.items()},
+        names=names,
         attributes_read=read,
         attributes_unread=tuple(name for name in attributes if name not in read),
     )
 
 
-_MISSING = object()
+_PICKED = (
+    "Guid",
+    "Name",
+    "RecipientType",
+    "ExternalDirectoryObjectId",
+    "DisplayName",
+    "PrimarySmtpAddress",
+    "EmailAddresses",
+    "DistinguishedName",
+    "RecipientTypeDetails",
+)
+_MISSING: Any = object()
+_TEXT = {str}
 
 
-def _picked(rows: Iterable[Row], columns: Sequence[str]) -> Iterator[tuple[Row, tuple[Any, ...]]]:
-    """Each row with its values in these columns (lower case): spellings are looked up once for all rows that share them."""
-    keys: Any = None
-    actual: list[str] = []
-    for row in rows:
-        if row.keys() != keys:
-            keys = row.keys()
-            spelled = {name.casefold(): name for name in row}
-            actual = [spelled.get(name, name) for name in columns]
-        yield row, tuple(row.get(name, _MISSING) for name in actual)
+def _picker(rows: Sequence[Row], columns: Sequence[str]) -> Callable[[Row], tuple[Any, ...]]:
+    """A row's values in these columns, whatever the case of either; _MISSING for a column that it has not.
+
+    Spellings are looked up in the first row, which nearly always is how all rows have them.
+    """
+    folded = [name.casefold() for name in columns]
+    spelled = {name.casefold(): name for name in rows[0]} if rows else {}
+    at_once = itemgetter(*(spelled.get(name, name) for name in folded))
+
+    def pick(row: Row) -> tuple[Any, ...]:
+        try:
+            found: tuple[Any, ...] = at_once(row)
+        except KeyError:
+            held = {name.casefold(): value for name, value in row.items()}
+            found = tuple(held.get(name, _MISSING) for name in folded)
+        return found
+
+    return pick
 
 
-def _recipient(row: Row, guid: str, kind: str, values: dict[str, Any]) -> Recipient:
-    # The columns as the template spells them, which is how they come back; any other spelling takes the slower way.
+_SMTP = frozenset({"SMTP:", "smtp:"})
+
+
+def _plain_addresses(addresses: Any) -> tuple[str, ...] | None:
+    """A list of texts with SMTP's prefixes taken off; None for anything else."""
+    if type(addresses) is not list:
+        return None
     try:
-        directory_id, shown, smtp = row["ExternalDirectoryObjectId"], row["DisplayName"], row["PrimarySmtpAddress"]
-        addresses, dn, details = row["EmailAddresses"], row["DistinguishedName"], row["RecipientTypeDetails"]
-        plain = {type(each) for each in (directory_id, shown, smtp, dn, details, *addresses)} == {str}
-    except (KeyError, TypeError):
-        plain = False
-    if not plain or not (directory_id and shown and dn and details and type(addresses) is list):
-        return _odd_recipient(Cells(row), guid, kind, values)
-    return Recipient(
-        guid,
-        directory_id,
-        shown,
-        smtp,
-        tuple([each[5:] if each[:5].lower() == "smtp:" else each for each in addresses]),
-        dn,
-        kind,
-        details,
-        values,
-    )
+        return tuple([each[5:] if each[:5] in _SMTP or each[:5].lower() == "smtp:" else each for each in addresses])
+    except (TypeError, AttributeError):
+        return None
 
 
 def _odd_recipient(cells: Cells, guid: str, kind: str, values: dict[str, Any]) -> Recipient:

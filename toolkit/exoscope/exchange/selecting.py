@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from exoscope.exchange.session import Row
 from exoscope.model import Noun
@@ -58,37 +58,77 @@ def select(rows: Iterable[Row], chain: Sequence[Selection]) -> tuple[Row, ...]:
         if each.first is not None:
             found = found[: each.first]
         if each.names is not None:
-            found = [_chosen(row, each.names) for row in found]
+            found = _chosen(found, each.names)
     return tuple(found)
 
 
-def _chosen(row: Row, names: tuple[str, ...]) -> Row:
-    held = {name.casefold(): (name, value) for name, value in row.items()}
-    return dict(held[name.casefold()] for name in names if name.casefold() in held)
+def _chosen(rows: Iterable[Row], names: tuple[str, ...]) -> list[Row]:
+    """The rows with these columns only. Spellings are looked up once for all rows that share them."""
+    chosen: list[Row] = []
+    kept: dict[tuple[str, ...], tuple[str, ...]] = {}
+    for row in rows:
+        columns = tuple(row)
+        if columns not in kept:
+            held = {name.casefold(): name for name in columns}
+            kept[columns] = tuple(held[name.casefold()] for name in names if name.casefold() in held)
+        chosen.append({name: row[name] for name in kept[columns]})
+    return chosen
 
 
 def plain(entry: dict[str, Any]) -> Row:
-    """A row of the admin API without its companions, values as the prelude's JSON has them: null, boolean, number, text, list
-    of texts; times in UTC with seven digits. Raises ServiceError (``unexpected-answer``) for a value that is none of these.
+    """One row of :func:`plain_rows`."""
+    return plain_rows([entry])[0]
+
+
+def plain_rows(entries: Iterable[dict[str, Any]]) -> tuple[Row, ...]:
+    """Rows of the admin API without their companions, values as the batches have them: null, boolean, number, text, list of
+    texts; times in UTC with seven digits. Raises ServiceError (``unexpected-answer``) for a value that is none of these.
     """
-    row: Row = {}
-    times: set[str] = set()
-    for name, value in entry.items():
-        owner, at, _ = name.partition("@")
-        if not at:
-            row[name] = value
-        elif isinstance(value, str) and value.rpartition(".")[2].lstrip("#").startswith("DateTime"):
-            times.add(owner)
-    return {name: _cell(name, value, time=name in times) for name, value in row.items()}
+    rows: list[Row] = []
+    shapes: dict[tuple[str, ...], _Shape] = {}
+    for entry in entries:
+        keys = tuple(entry)
+        shape = shapes.get(keys)
+        if shape is None:
+            shape = shapes[keys] = _shape(keys)
+        row: Row = {}
+        for name in shape.columns:
+            value = entry[name]
+            kind = type(value)
+            row[name] = value if kind is str or kind is bool or value is None else _cell(name, value)
+        for name, companions in shape.typed:
+            if type(row[name]) is str and any(_is_time(entry[each]) for each in companions):
+                row[name] = _utc(row[name])
+        rows.append(row)
+    return tuple(rows)
 
 
-def _cell(name: str, value: Any, *, time: bool) -> Any:
+class _Shape(NamedTuple):
+    """The columns of rows with the same keys, and those that have companions, with these."""
+
+    columns: tuple[str, ...]
+    typed: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+def _shape(keys: tuple[str, ...]) -> _Shape:
+    columns = tuple(key for key in keys if "@" not in key)
+    companions: dict[str, tuple[str, ...]] = {}
+    for key in keys:
+        owner, at, _ = key.partition("@")
+        if at:
+            companions[owner] = (*companions.get(owner, ()), key)
+    return _Shape(columns, tuple((name, companions[name]) for name in columns if name in companions))
+
+
+def _is_time(companion: Any) -> bool:
+    return isinstance(companion, str) and companion.rpartition(".")[2].lstrip("#").startswith("DateTime")
+
+
+def _cell(name: str, value: Any) -> Any:
     if isinstance(value, list):
-        return [_element(name, each) for each in value if each is not None]
+        return [each if type(each) is str else _element(name, each) for each in value if each is not None]
     if isinstance(value, dict):
         raise ServiceError(f"Exchange answered {name} as an object", code="unexpected-answer")
-    if time and isinstance(value, str):
-        return _utc(value)
     return value
 
 

@@ -19,7 +19,7 @@ LONG = 900.0
 """Seconds for reads of a whole tenant: the 15 minutes after which Exchange's cmdlets give up themselves."""
 
 BATCH = 500
-"""Rows that a read brings back in one JSON text unless told otherwise."""
+"""Rows that a read brings back in one text unless told otherwise."""
 
 
 class Result(Noun, frozen=True):
@@ -45,7 +45,7 @@ class ExchangeSession(Protocol):
     def run(self, script: str, *, deadline: float = DEADLINE, batch: int | None = None) -> Result:
         """Run an operation script after the guard has read it.
 
-        A script of reads (Get-, Test-) comes back as JSON texts of ``batch`` rows; a write's own output is not looked at.
+        A script of reads (Get-, Test-) comes back as texts of ``batch`` rows each; a write's own output is not looked at.
         A read is repeated after a lost session, throttling or a passing fault, within ``deadline`` seconds; a write never.
 
         Raises the ServiceError family: ObjectNotFound, AlreadyExists, AccessDenied, Throttled, Transient; LostSession and

@@ -7,6 +7,7 @@ templates.
 from __future__ import annotations
 
 from exoscope.outcome import GuardRefused
+from exoscope.powershell.batches import pack, unpack
 from exoscope.powershell.guarding import Script, guard, render_guarded
 from exoscope.powershell.holes import HOLE, HoleError, fill, fill_pipelines, holes
 from exoscope.powershell.literals import LiteralError, Value, literal
@@ -57,6 +58,7 @@ __all__ = [
     "holes",
     "known_prelude",
     "literal",
+    "pack",
     "prelude",
     "preludes",
     "read",
@@ -66,4 +68,5 @@ __all__ = [
     "template_dir",
     "template_values",
     "templates",
+    "unpack",
 ]

@@ -32,7 +32,10 @@ class Answer(msgspec.Struct, frozen=True):
         if isinstance(self.body, str):
             data = self.body.encode()
         elif self.body is not None:
-            data = json.dumps(self.body, ensure_ascii=False).encode("utf-8", "surrogatepass")
+            try:
+                data = msgspec.json.encode(self.body)
+            except UnicodeEncodeError:  # half of a surrogate pair, which somebody sent: it goes back as it came
+                data = json.dumps(self.body, ensure_ascii=False).encode("utf-8", "surrogatepass")
             headers["Content-Type"] = "application/json;odata.metadata=minimal;charset=utf-8"
         if request_id:
             headers["client-request-id"] = request_id
@@ -118,12 +121,15 @@ def _companioned(row: Row) -> dict[str, Any]:
     """A row, lists, Guids and times beside their types, as rows of real tenants show them. Most ids are plain texts there."""
     shown: dict[str, Any] = {}
     for name, value in row.items():
+        if type(value) is str:
+            if len(value) == 36 and name.lower().endswith("guid") and _GUID.fullmatch(value):
+                shown[name + "@data.type"] = "System.Guid"
+                shown[name + "@odata.type"] = "#Guid"
+            elif value[10:11] == "T" and _TIME.fullmatch(value):
+                shown[name + "@data.type"] = "System.DateTime"
+            shown[name] = value
+            continue
         if isinstance(value, list | tuple):
-            shown[f"{name}@odata.type"] = "#Collection(String)"
-        elif isinstance(value, str) and name.lower().endswith("guid") and _GUID.fullmatch(value):
-            shown[f"{name}@data.type"] = "System.Guid"
-            shown[f"{name}@odata.type"] = "#Guid"
-        elif isinstance(value, str) and _TIME.fullmatch(value):
-            shown[f"{name}@data.type"] = "System.DateTime"
+            shown[name + "@odata.type"] = "#Collection(String)"
         shown[name] = msgspec.to_builtins(value)
     return shown

@@ -16,7 +16,6 @@ from collections.abc import Callable
 from email.utils import formatdate
 from typing import Any, NamedTuple
 
-import msgspec
 from psrpcore import (
     CreatePipelineEvent,
     GetAvailableRunspacesEvent,
@@ -39,7 +38,7 @@ from psrpcore.types import (
 )
 
 from exoscope.outcome import GuardRefused
-from exoscope.powershell import BATCH, BATCH_SIZE, CONNECT, MODULE, Pipeline, known_prelude, read
+from exoscope.powershell import BATCH, BATCH_SIZE, CONNECT, MODULE, Pipeline, known_prelude, pack, read
 from exoscope.twin.exchange.call import CmdletError, Row
 from exoscope.twin.exchange.session import Dropped, Session, Stopped
 
@@ -299,7 +298,7 @@ class Pool:
         self._write(running, lambda pipe: pipe.write_output(value))
 
     def _batch(self, running: _Running, rows: list[Row]) -> None:
-        text = msgspec.json.encode(rows).decode()
+        text = pack(rows)
         self._write(running, lambda pipe: pipe.write_output(text))
 
     def _progress(self, running: _Running, cmdlet: str, written: int) -> None:

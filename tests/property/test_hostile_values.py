@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from exoscope.outcome import GuardRefused
 from exoscope.powershell import LiteralError, literal, literals, read, render_guarded, rendering
-from exoscope.scripting.data import read_data, write_data
+from exoscope.scripting.data import ScriptData, read_data, write_data
 from exoscope.twin.view import common_name, dn_key, dn_value
 from fuzz import values, written
 from scripting_plans import datas, renamed, sample_plan
@@ -58,7 +58,7 @@ def test_a_value_is_refused_exactly_where_xml_cannot_carry_it(text: str) -> None
 @given(CARRIED)
 def test_a_data_block_holds_any_value(text: str) -> None:
     data = renamed(GRANT, text)
-    assert read_data(write_data(data), 0) == data
+    assert read_data(write_data(data), 0, ScriptData) == data
 
 
 @settings(max_examples=200, deadline=None)

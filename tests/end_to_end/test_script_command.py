@@ -174,6 +174,8 @@ def test_files_that_read_are_for_the_profiles_tenant_and_cloud(run: Run, tmp_pat
     "words",
     [
         ("script", "-o", "x"),
+        ("script", "--read", "--state", "x", "-o", "x"),
+        ("verify", "plan.json", "--snapshot", "x"),
         ("script", "plan.json", "--read", "-o", "x"),
         ("script", "--read", "--undo", "-o", "x"),
         ("script", "plan.json", "--for", "scope.yaml", "-o", "x"),

@@ -14,10 +14,29 @@ from exoscope.intent import loads_intent
 from exoscope.model import Plan, PlanFile, Snapshot
 from exoscope.outcome import BadInput, NotFound, Refused
 from exoscope.planning import plan_hash, plan_scope
-from exoscope.running import Desk, Export, Opened, RunAnswer, Store, export, plan_back, status, take_result
+from exoscope.powershell import fill
+from exoscope.running import (
+    Desk,
+    Export,
+    Opened,
+    RunAnswer,
+    Store,
+    apply,
+    export,
+    exporting,
+    plan_back,
+    resume,
+    status,
+    take_result,
+    undo,
+)
+from exoscope.running.journal import Journal
+from exoscope.running.records import AppStopped
+from exoscope.running.steps import Patience
 from exoscope.scripting import ScriptData, ScriptResult, bytes_of, explain, load_result
+from exoscope.scripting.data import After
 from planning_tenants import tenant
-from running_fakes import WAITS, HandClock
+from running_fakes import WAITS, HandClock, SnapshotTenancy
 from scripting_paper import Paper
 
 BOXES = ["ada", "bob", "cid", "eve"]
@@ -308,6 +327,47 @@ def test_the_run_says_what_scripts_told(tmp_path: Path) -> None:
     assert "2 of 7 step(s) stand, as results of scripts say" in told.why
 
 
+def test_a_newer_result_that_read_the_object_gone_takes_the_values_away(tmp_path: Path) -> None:
+    given, plan = planned("rbac", [])
+    chain = Chain(tmp_path, plan, given)
+    data = chain.datas()["01-grant-exchange.ps1"]
+    chain.take(chain.paper.run(data))
+    assert chain.write().left == ()
+    chain.paper.snapshot = given
+    chain.take(chain.paper.run(data, decline=True, at="2026-11-23T10:00:00Z"))
+    assert [each.script for each in chain.write().left] == ["02-grant-exchange.ps1"]
+
+
+def test_a_filled_step_that_is_another_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given, plan = planned("rbac", [])
+    chain = Chain(tmp_path, plan, given)
+    chain.take(chain.paper.run(chain.datas()["01-grant-exchange.ps1"]))
+    monkeypatch.setattr(exporting, "fill", lambda values, known: {**fill(values, known), "hidden": False})
+    with pytest.raises(Refused, match="would not do what the plan says"):
+        chain.write()
+
+
+def test_the_files_wait_as_the_run_does(tmp_path: Path) -> None:
+    given, plan = planned("rbac", ["Mail.Read"])
+    chain = Chain(tmp_path, plan, given)
+    chain.desk = msgspec.structs.replace(chain.desk, waits={**chain.desk.waits, "cache": 9000.0})
+    result = chain.paper.run(chain.datas()["01-grant-exchange.ps1"])
+    assert chain.datas()["03-cutover-graph.ps1"].after == After("02-grant-exchange.ps1", "grant", 7200, ("exchange",))
+    chain.take(result)
+    assert chain.datas()["03-cutover-graph.ps1"].after == After("02-grant-exchange.ps1", "grant", 9000, ("exchange",))
+
+
+def test_a_twins_run_fills_no_files_for_the_tenant(tmp_path: Path) -> None:
+    given, plan = planned("rbac", [])
+    chain = Chain(tmp_path, plan, given)
+    chain.desk = msgspec.structs.replace(chain.desk, lengthen=False)
+    chain.take(chain.paper.run(chain.datas()["01-grant-exchange.ps1"]))
+    for write in (chain.write, chain.plan_back):
+        with pytest.raises(Refused) as caught:
+            write()
+        assert caught.value.code == "other-endpoints"
+
+
 # -- the way back where not everything is known ------------------------------------------------------------------------------
 
 
@@ -412,3 +472,111 @@ def test_a_way_back_of_a_run_that_is_not_here_is_not_taken(tmp_path: Path) -> No
     with pytest.raises(NotFound, match="there is no run"):
         elsewhere.take(back.paper.run(next(iter(back.datas().values()))))
     assert elsewhere.store.folders() == []
+
+
+def test_a_second_way_back_is_refused_while_one_is_open(tmp_path: Path) -> None:
+    given, plan = planned("access-policy", [])
+    chain = Chain(tmp_path, plan, given)
+    chain.take(chain.paper.run(chain.datas()["01-restrict-exchange.ps1"]))
+    early = chain.back()
+    chain.through()
+    late = chain.back()
+    assert late.file.hash != early.file.hash
+    result = early.paper.run(next(iter(early.datas().values())))
+    late.take(late.paper.run(next(iter(late.datas().values()))))
+    with pytest.raises(Refused) as caught:
+        early.take(result)
+    assert caught.value.code == "run-open"
+
+
+def test_what_is_taken_back_already_is_left_to_that_run(tmp_path: Path) -> None:
+    given, plan = planned("rbac", ["Mail.Read"], ("omni", "other"))
+    chain = Chain(tmp_path, plan, given)
+    chain.through()
+    whole = chain.back().file.plan
+    (first, second) = whole.apps
+    steps = tuple(step for step in whole.steps if step.app_id == first.app_id)
+    gates = [tuple(gate for gate in stage.gates if gate.app_id == first.app_id) for stage in whole.stages]
+    stages = tuple(msgspec.structs.replace(stage, gates=own) for stage, own in zip(whole.stages, gates, strict=True))
+    one = Chain(tmp_path, msgspec.structs.replace(whole, apps=(first,), steps=steps, stages=stages), given, chain.paper)
+    one.through()
+    # What a session with a connection would note at its end.
+    folder = next(one.store.runs_of(one.file.hash))[0]
+    ended = AppStopped(app=first.app_id, stage=None, outcome="stopped", code="x", why="", step_back=None)
+    Journal(folder.journal, one.desk.clock).append(ended)
+    rest = chain.back()
+    assert {app.app_id for app in rest.file.plan.apps} == {second.app_id}
+    assert {step.app_id for step in rest.file.plan.steps} == {second.app_id}
+    rest.through()
+    assert chain.paper.snapshot.groups == given.groups
+
+
+def test_a_way_back_by_scripts_is_not_applied(tmp_path: Path) -> None:
+    given, plan = planned("rbac", [])
+    chain = Chain(tmp_path, plan, given)
+    chain.through()
+    with pytest.raises(Refused) as caught:
+        apply(chain.back().file, chain.desk)
+    assert caught.value.code == "undo-plan"
+
+
+# -- files first, a connection later -----------------------------------------------------------------------------------------
+
+
+def connected(chain: Chain) -> tuple[Desk, SnapshotTenancy]:
+    """The same desk, with a connection to the tenant as the scripts left it."""
+    tenancy = SnapshotTenancy(chain.file.plan, chain.paper.snapshot)
+    tenancy.unseen = dict(chain.paper.unseen)
+
+    @contextlib.contextmanager
+    def opened(plan: Plan) -> Iterator[Opened]:
+        yield Opened(tenancy, tenancy.snapshot)
+
+    return msgspec.structs.replace(chain.desk, open=opened, patience=Patience(settle=5.0, landing=30.0)), tenancy
+
+
+@pytest.mark.parametrize("files", [1, 2, 3])
+@pytest.mark.parametrize(("mechanism", "consents"), [("rbac", ["Mail.Read"]), ("access-policy", [])])
+def test_resume_goes_on_where_files_left_off(mechanism: str, consents: list[str], files: int, tmp_path: Path) -> None:
+    """What files did is read and not repeated; undo then takes all of it back, bound by the plan's snapshot."""
+    given, plan = planned(mechanism, consents)
+    chain = Chain(tmp_path, plan, given)
+    for _ in range(files):
+        written = chain.write()
+        due = next(part for part in written.parts if not written.stand(part))
+        chain.take(chain.paper.run(due.data))
+    desk, tenancy = connected(chain)
+    run = next(chain.store.runs_of(chain.file.hash))[0].run
+    answer = resume(run, desk, wait=60 * 86400.0)
+    assert (answer.outcome, answer.done) == ("done", len(plan.steps)), answer.why
+    assert sorted([*chain.paper.sent, *tenancy.landed]) == sorted(step.id for step in plan.steps)
+    back = undo(run, desk, approve=lambda plan: None, wait=60 * 86400.0)
+    assert back.outcome == "done", back.why
+    assert tenancy.snapshot.groups == given.groups and tenancy.snapshot.access_policies == given.access_policies
+
+
+def test_resume_goes_on_with_a_way_back(tmp_path: Path) -> None:
+    given, plan = planned("rbac", ["Mail.Read"])
+    chain = Chain(tmp_path, plan, given)
+    chain.through()
+    back = chain.back()
+    answer = back.take(back.paper.run(next(iter(back.datas().values()))))
+    desk, tenancy = connected(back)
+    done = resume(answer.run, desk, wait=60 * 86400.0)
+    assert (done.outcome, done.done) == ("done", len(back.file.plan.steps)), done.why
+    assert "step-1" not in tenancy.landed and tenancy.snapshot.role_assignments == given.role_assignments
+
+
+def test_undo_reads_what_files_did_before_it_takes_it_back(tmp_path: Path) -> None:
+    """Nothing was resumed: what was sent is settled by reading; what stood before stays, and gives the value others rest on."""
+    given, plan = planned("rbac", [])
+    chain = Chain(tmp_path, plan, given)
+    chain.take(with_outcomes(chain.paper.run(chain.datas()["01-grant-exchange.ps1"]), {"step-2": "already"}))
+    chain.take(chain.paper.run(chain.datas()["02-grant-exchange.ps1"]))
+    desk, tenancy = connected(chain)
+    run = next(chain.store.runs_of(chain.file.hash))[0].run
+    back = undo(run, desk, approve=lambda plan: None, wait=60 * 86400.0)
+    assert back.outcome == "done", back.why
+    now = tenancy.snapshot
+    assert (now.role_assignments, now.service_principals) == (given.role_assignments, given.service_principals)
+    assert now.groups != given.groups

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import datetime, timedelta
 
 from exoscope import system
@@ -11,9 +11,9 @@ from exoscope.clock import Clock, iso
 from exoscope.model import AppPlan, Gate, Stage, Step
 from exoscope.outcome import AccessDenied, ExoscopeError, Refused, ServiceError, Verdict, WrongTenant
 from exoscope.planning import states
-from exoscope.powershell import holes
+from exoscope.powershell import HoleError, holes
 from exoscope.running.answer import UNTIL, RunAnswer, duration
-from exoscope.running.filling import found
+from exoscope.running.filling import fill_target, found
 from exoscope.running.journal import Journal, stamp
 from exoscope.running.ports import Event, Evidence, Progress, Tenancy
 from exoscope.running.records import (
@@ -202,8 +202,10 @@ class Engine:
                 subject = self.steps.subject(step)
                 latest[states.key_of(subject.target)] = subject
             elif step.id in self.state.unsettled:
-                # A later call on the same object may have landed: settling that one tells.
-                latest.pop(states.key_of(self.steps.subject(step).target), None)
+                # A later call on the same object may have landed: settling that one tells. What a script sent may rest on a
+                # step that is not settled either; then nothing is done to its object yet, as far as this run has read.
+                with suppress(HoleError):
+                    latest.pop(states.key_of(fill_target(step, self.state.yields)), None)
         for subject in latest.values():
             differs = self.steps.holds(subject, without_members=members)
             if differs is not None:

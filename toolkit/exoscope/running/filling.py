@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from exoscope.model import Request, State, Step
+from exoscope.model import Request, State, Step, Target
 from exoscope.outcome import GuardRefused
 from exoscope.powershell import HoleError, fill, fill_pipelines, guard, holes, read, render_guarded
 from exoscope.powershell.holes import HOLE
@@ -30,12 +30,17 @@ def found(yields: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return {f"<{step}.{name}>": value for step, given in yields.items() for name, value in given.items()}
 
 
+def fill_target(step: Step, yields: Mapping[str, Mapping[str, Any]]) -> Target:
+    """What the step is about, the holes of its key filled. Raises HoleError for a hole without a value."""
+    return Target(step.target.kind, _strings(fill(step.target.key, _texts(found(yields)))))
+
+
 def fill_subject(step: Step, yields: Mapping[str, Mapping[str, Any]]) -> Step:
     """The step with the holes of its target and states filled. Raises HoleError for a hole without a value."""
     values = _texts(found(yields))
     return msgspec.structs.replace(
         step,
-        target=msgspec.structs.replace(step.target, key=_strings(fill(step.target.key, values))),
+        target=fill_target(step, yields),
         before=_state(step.before, values),
         after=_state(step.after, values),
     )

@@ -184,6 +184,13 @@ class Steps:
         else:
             self._stop_where(subject, reading, place)
 
+    def find(self, step: Step) -> None:
+        """Note that a step's object stands already, where it does, though this run never sent it: other steps rest on it."""
+        subject = self.subject(step)
+        reading, place = self._settle(subject, None)
+        if place == "after":
+            self._done(subject, reading, already=True)
+
     # -- reading -------------------------------------------------------------------------------------------------
 
     def subject(self, step: Step) -> Step:

@@ -70,8 +70,11 @@ def _done(desk: Desk, folder: Folder, plan: Plan, opened: Opened) -> list[DoneSt
     state = RunState(plan, journal.records)
     steps = Steps(state, journal, opened.tenancy, desk.clock, patience=desk.patience_for(state), progress=desk.progress)
     for step in plan.steps:
+        told = state.told.get(step.id)
         if step.id in state.unsettled:
-            _settle(steps, step)
+            _settle(steps.settle, step)
+        elif step.id not in state.done and told is not None and told.outcome == "already":
+            _settle(steps.find, step)  # what scripts did later may rest on what it yields
     return [
         DoneStep(record.step, record.before, record.after, dict(record.yields), record.already)
         for record in (state.done.get(step.id) for step in plan.steps)
@@ -79,9 +82,9 @@ def _done(desk: Desk, folder: Folder, plan: Plan, opened: Opened) -> list[DoneSt
     ]
 
 
-def _settle(steps: Steps, step: Step) -> None:
+def _settle(how: Callable[[Step], None], step: Step) -> None:
     try:
-        steps.settle(step)
+        how(step)
     except AppStops as stop:
         raise Refused(
             stop.why, code=stop.code, next="Look at the object, and plan again from a fresh snapshot."

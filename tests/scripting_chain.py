@@ -47,6 +47,7 @@ ${function:global:NAME} = [scriptblock]::Create($body)
 """
 DYING_GRAPH = """\
 $global:Real = Get-Command Invoke-RestMethod
+if ($global:Real.CommandType -eq 'Function') { $global:Real = $global:Real.ScriptBlock }
 function global:Invoke-RestMethod {
     param($Method, $Uri, $Body, $ContentType, $Headers, [switch] $UseBasicParsing)
     & $global:Real @PSBoundParameters

@@ -20,6 +20,7 @@ from twin_fixtures import OMNISCOPE, load_sample
 
 pytestmark = [
     pytest.mark.pwsh,
+    pytest.mark.timeout(1800),  # many processes, one after another
     pytest.mark.skipif(pwsh() is None, reason="no PowerShell: set EXOSCOPE_PWSH or put pwsh on PATH"),
 ]
 
@@ -92,7 +93,6 @@ def test_a_policy_and_its_consents_by_files_alone(served: Twin, tmp_path: Path) 
 
 
 @pytest.mark.long
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize(("mechanism", "app"), [("rbac", OMNISCOPE), ("access-policy", "Room Display")])
 def test_killed_after_every_write(mechanism: str, app: str, served: Twin, tmp_path: Path) -> None:
     """Each file is tried, killed after each of its writes, its result taken, and run again; there and back."""
@@ -152,9 +152,9 @@ def test_what_has_another_identity_is_not_removed(served: Twin, tmp_path: Path) 
             step = msgspec.structs.replace(step, values=values, script=script)
         steps.append(step)
     wrong = Chain(tmp_path, served, msgspec.structs.replace(back.file.plan, steps=tuple(steps)), load_sample())
-    wrong.write()
     before = served.tenant.snapshot()
-    for name in wrong.data:
+    for name in [part.data.script for part in wrong.write().parts]:
+        wrong.write()
         said = wrong.run(name, code=4)
         assert "changed by somebody else" in said and "Nothing was changed" in said
         back.write()

@@ -16,6 +16,7 @@ import pytest
 from msgspec.structs import replace
 
 from exoscope import snapshot as snapshots
+from exoscope.cli import frame, program
 from exoscope.model import AccessPolicy, PolicyScope, Snapshot
 from exoscope.planning import load_plan
 from exoscope.twin.behaviour import Behaviour
@@ -144,10 +145,17 @@ def test_options_reach_the_plan(run: Run, tmp_path: Path) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_bad_input_is_exit_2_and_says_what(run: Run, tmp_path: Path, words: list[str], says: str) -> None:
+def test_bad_input_is_exit_2_and_says_what(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str], says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("EXOSCOPE_PROFILE", raising=False)
+    snapshots.save(tenant(SMALL), tmp_path / "tenant.json")
     before = (tmp_path / "tenant.json").read_bytes()
-    done = run("migrate", "--snapshot", "tenant.json", *words, code=2)
-    assert says in done.stderr
+    with pytest.raises(SystemExit) as ended:
+        frame.run(program, ["migrate", "--snapshot", "tenant.json", *words])
+    assert ended.value.code == 2
+    assert says in capsys.readouterr().err
     assert not (tmp_path / "plan.json").exists()
     assert (tmp_path / "tenant.json").read_bytes() == before
 
@@ -285,6 +293,15 @@ def test_a_policy_of_an_app_that_is_gone_is_dropped_beside_a_migration_and_the_p
     assert exoscope("apply", "plan.json", "--yes", "--wait", "200s")["outcome"] == "done"
     assert twin.tenant.snapshot().access_policies == ()
     assert exoscope("verify", "plan.json", "--wait", "60s")["verdict"] == "proven"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("nested", ["auto", "group"])
+def test_rehearsed_and_taken_back_nothing_is_gained_or_lost(run: Run, tmp_path: Path, nested: str) -> None:
+    snapshots.save(governed(), tmp_path / "tenant.json")
+    run("migrate", "--snapshot", "tenant.json", "--nested", nested)
+    answer = json.loads(run("rehearse", "plan.json", "--snapshot", "tenant.json", "--json").stdout)
+    assert (answer["verdict"], answer["gained"], answer["lost"], answer["undone"]) == ("proven", [], [], True), answer
 
 
 @pytest.mark.long

@@ -17,6 +17,7 @@ from exoscope.planning import dump_plan, effect, load_plan, plan_hash
 from exoscope.planning.migration import plan_migration
 from exoscope.running import Evidence, Survey, apply, exit_of, resume, status, undo
 from exoscope.running.survey import compare
+from exoscope.running.tenancy import wanted_by
 from planning_tenants import guid, tenant
 from running_fakes import Bench, SnapshotTenancy
 
@@ -265,3 +266,9 @@ def test_the_python_api_plans_and_carries_through(tmp_path: Path, monkeypatch: p
     other, _ = bench(tmp_path / "other")
     monkeypatch.setattr(held, "_desk", lambda: other.desk, raising=False)
     assert held.carry_through(other.file, lambda answer: False).outcome == "waiting"
+
+
+def test_the_groups_of_policies_that_go_are_read_all_the_same() -> None:
+    """For the way back: with the policy gone and the members copied, nothing in the tenant names its group."""
+    plan = plan_migration(tenant(TENANT), ["omni"], Migration(nested="group"))
+    assert guid("sales external") in wanted_by(plan).groups

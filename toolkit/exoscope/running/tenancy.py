@@ -122,6 +122,9 @@ def wanted_by(plan: Plan) -> Wanted:
             names, dns = asked_by(entry.filter)
             attributes.update(dict.fromkeys(names))
             groups.update(dict.fromkeys(dns))
+    # Once a policy is gone nothing names its group any more, and whoever brings the policy back must see who is in it.
+    policies = [step.target.key["group"] for step in plan.steps if step.target.kind == "access_policy"]
+    groups.update(dict.fromkeys(each for each in policies if not holes(each)))
     return Wanted(tuple(groups), tuple(attributes), tuple(app.app_id for app in plan.apps))
 
 

@@ -16,6 +16,7 @@ from exoscope.exchange import Result
 from exoscope.model import Group, ManagementScope, PolicyScope, Recipient, Snapshot
 from exoscope.outcome import ServiceError
 from exoscope.reading import Connection
+from twin_fixtures import OMNISCOPE_GROUP
 
 TENANT = "7a4f6b1e-2c3d-4e5f-8a9b-0c1d2e3f4a5b"
 HEADER: dict[str, Any] = {
@@ -128,16 +129,32 @@ class Noted:
         self.graph = NotedGraph(connection.graph)
         self.exchange = NotedExchange(connection)
 
+        self.tokens = connection.tokens
+        self.apps: dict[str, NotedGraph] = {}
+
+    def as_app(self, app_id: str) -> GraphClient:
+        return self.apps.setdefault(app_id, NotedGraph(self.connection.as_app(app_id)))
+
     def prove_tenant(self, meant: Any = None) -> Any:
         list(self.graph.pages("/organization?$select=id,verifiedDomains"))
         return self.connection.prove_tenant(meant)
 
-    def results(self, *, without: str = "") -> tuple[bytes, bytes]:
-        """The two results; ``without`` leaves out one script or path."""
+    def results(self, *, without: str = "", header: Mapping[str, Any] | None = None, asked: Any = ()) -> list[bytes]:
+        """The results: Exchange, Graph, Graph as each app. ``without`` leaves out one script or path; ``asked`` are lines."""
         exchange = [line for key, lines in self.exchange.noted.items() if key != without for line in lines]
-        graph = [line for path, line in self.graph.noted.items() if path != without]
-        root = {"graph": self.graph.root}
-        return result_bytes({**HEADER, **root}, exchange), result_bytes({**GRAPH_HEADER, **root}, graph)
+        common = {"graph": self.graph.root, **(header or {})}
+        made = [
+            result_bytes({**HEADER, **common}, [*exchange, *asked]),
+            result_bytes({**GRAPH_HEADER, **common}, self._gets(self.graph, without)),
+        ]
+        for app_id, client in self.apps.items():
+            told = {"kind": "token", "app_id": app_id, "roles": self.tokens.app(app_id).roles, "expires_at": None}
+            own = {"script": f"03-check-as-{app_id}.ps1", "part": "app", "app_id": app_id}
+            made.append(result_bytes({**GRAPH_HEADER, **common, **own}, [told, *self._gets(client, without)]))
+        return made
+
+    def _gets(self, client: NotedGraph, without: str) -> list[dict[str, Any]]:
+        return [line for path, line in client.noted.items() if path != without]
 
 
 # -- a tenant with everything that a reading has to follow -------------------------------------------------------------
@@ -205,6 +222,24 @@ def fewer(tenant: Snapshot, count: int) -> Snapshot:
     """The tenant with its first recipients only: a real PowerShell takes its time over each."""
     assert isinstance(tenant.recipients, tuple)
     return replace(tenant, recipients=tenant.recipients[:count])
+
+
+def few(tenant: Snapshot) -> Snapshot:
+    """The sample tenant with a dozen mailboxes: those inside the group, and some outside."""
+    assert isinstance(tenant.groups, tuple)
+    assert isinstance(tenant.recipients, tuple)
+    inside = next(each for each in tenant.groups if each.primary_smtp_address == OMNISCOPE_GROUP).members or ()
+    kept = [each for each in tenant.recipients if each.guid in inside][:4]
+    named = {
+        "ada@contoso.com",
+        "ceo@contoso.com",
+        "admin@contoso.com",
+        "cfo@contoso.com",
+        "zoe@contoso.com",
+        "sales@contoso.com",
+    }
+    kept += [each for each in tenant.recipients if each.primary_smtp_address in named and each not in kept]
+    return replace(tenant, recipients=tuple(kept))
 
 
 def without_time(snapshot: Snapshot) -> dict[str, Any]:

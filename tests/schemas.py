@@ -77,7 +77,7 @@ class GuardRequest(msgspec.Struct):
 
 
 class ScriptFile(msgspec.Struct):
-    """One file that was written: its name, its stage, and what it talks to (``exchange`` or ``graph``).
+    """One file that was written: its name, its stage, and what it talks to (``exchange``, ``graph``, or ``app``: Graph as an app).
 
     ``stands``: the plan's run knows all its steps as done. ``fills``: what stands in it where the plan has holes.
     """

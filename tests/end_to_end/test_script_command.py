@@ -170,9 +170,33 @@ def test_files_that_read_are_for_the_profiles_tenant_and_cloud(run: Run, tmp_pat
         assert f"'tenant' = '{guid.lower()}'" in text and "'https://graph.microsoft.us/v1.0'" in text
 
 
+def test_files_that_check(run: Run, tmp_path: Path) -> None:
+    words = ("script", "plan.json", "--check", "-o", "check", "--sample", "5", "--seed", "3", "--limit-refusals", "2")
+    answer = json.loads(run(*words, "--json").stdout)
+    valid("script", answer)
+    assert answer["plan"] == load_plan((tmp_path / "plan.json").read_bytes()).hash
+    assert [(each["stage"], each["part"]) for each in answer["files"]] == [
+        ("check", "exchange"),
+        ("check", "graph"),
+        ("check", "app"),
+    ]
+    names = [f"check/{each['file']}" for each in answer["files"]]
+    for each in run("guard", *names, "--json").stdout.splitlines():
+        valid("guard", json.loads(each))
+    text = (tmp_path / names[0]).read_text(encoding="utf-8-sig")
+    for told in ("'sample' = 5", "'seed' = 3", "'limit_refusals' = 2", "'whole' = $false"):
+        assert told in text
+
+
 @pytest.mark.parametrize(
     "words",
     [
+        ("script", "--check", "-o", "x"),
+        ("script", "plan.json", "--check", "--read", "-o", "x"),
+        ("script", "plan.json", "--check", "--stage", "grant", "-o", "x"),
+        ("script", "plan.json", "--check", "--sample", "1", "--all", "-o", "x"),
+        ("script", "plan.json", "--sample", "1", "-o", "x"),
+        ("script", "--read", "--seed", "1", "-o", "x"),
         ("script", "-o", "x"),
         ("script", "--read", "--state", "x", "-o", "x"),
         ("verify", "plan.json", "--snapshot", "x"),

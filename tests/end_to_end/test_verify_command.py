@@ -18,6 +18,7 @@ from exoscope.model import OrganizationScope, RoleAssignment, Snapshot
 from exoscope.powershell import read
 from exoscope.twin.exchange import CmdletError
 from exoscope.twin.server import Twin
+from reading_results import few
 from twin_fixtures import OMNISCOPE, OMNISCOPE_GROUP, app_named, load_sample
 
 INTENT = f"""\
@@ -31,24 +32,6 @@ apps:
     prove:
       never: [ceo@contoso.com]
 """
-
-
-def few(tenant: Snapshot) -> Snapshot:
-    """The sample tenant with a dozen mailboxes: those inside the group, and some outside."""
-    assert isinstance(tenant.groups, tuple)
-    assert isinstance(tenant.recipients, tuple)
-    inside = next(each for each in tenant.groups if each.primary_smtp_address == OMNISCOPE_GROUP).members or ()
-    kept = [each for each in tenant.recipients if each.guid in inside][:4]
-    named = {
-        "ada@contoso.com",
-        "ceo@contoso.com",
-        "admin@contoso.com",
-        "cfo@contoso.com",
-        "zoe@contoso.com",
-        "sales@contoso.com",
-    }
-    kept += [each for each in tenant.recipients if each.primary_smtp_address in named and each not in kept]
-    return replace(tenant, recipients=tuple(kept))
 
 
 class Desk:

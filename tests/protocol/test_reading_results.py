@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,10 @@ from typing import Any
 import pytest
 
 import exoscope.twin
+from exoscope import snapshot as files
+from exoscope.cli import frame, program
 from exoscope.clock import SystemClock
+from exoscope.entra.paths import PATHS
 from exoscope.model import Snapshot
 from exoscope.outcome import ServiceError
 from exoscope.profile import load_profile
@@ -30,8 +34,8 @@ def noted() -> Iterator[tuple[Noted, Snapshot]]:
             yield noting, read_snapshot(noting)
 
 
-def together(results: tuple[bytes, bytes]) -> Recorded:
-    return recorded([load_reading(data, name) for data, name in zip(results, ("exchange", "graph"), strict=True)])
+def together(results: list[bytes]) -> Recorded:
+    return recorded([load_reading(data, f"result {at}") for at, data in enumerate(results)])
 
 
 def test_it_is_the_same_snapshot(noted: tuple[Noted, Snapshot]) -> None:
@@ -76,3 +80,27 @@ def taken_for_less(whole: Any, seen: Any, place: str = "$") -> Iterator[str]:
                 yield from taken_for_less(one, other, f"{place}[{at}]")
     elif whole != seen and seen is not None:
         yield place
+
+
+def test_on_the_command_line(noted: tuple[Noted, Snapshot], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    noting, live = noted
+    paths = [tmp_path / name for name in ("exchange.jsonl", "graph.jsonl")]
+    for path, data in zip(paths, noting.results(), strict=True):
+        path.write_bytes(data)
+    output, profile = tmp_path / "t.json", tmp_path / "exoscope.toml"
+
+    def run(to: Path, code: int) -> Any:
+        words = ["snapshot", "--from-script", *paths, "-o", to, "--profile", profile, "--json"]
+        assert frame._outcome(program, [str(word) for word in words], as_json=True) == code
+        return json.loads(capsys.readouterr().out)
+
+    profile.write_text('tenant = "fabrikam.com"\n', encoding="utf-8")
+    assert run(output, 4)["error"]["code"] == "wrong-tenant" and not output.exists()
+    profile.write_text('tenant = "CONTOSO.com"\n', encoding="utf-8")
+    assert run(output, 0)["unread"] == []
+    assert without_time(files.load(output)) == without_time(live)
+    # What is missing makes it exit 6, and the file says what.
+    paths[1].write_bytes(noting.results(without=PATHS["units"])[1])
+    assert run(output, 6)["unread"][0]["what"] == files.load(output).unread[0].what == "administrative_units"
+    # Over a result it does not write.
+    assert "would overwrite" in run(paths[0], 2)["error"]["message"]

@@ -15,12 +15,18 @@ from exoscope import opath
 from exoscope.catalog import EXCHANGE, GRAPH
 from exoscope.entra.paths import PATHS
 from exoscope.exchange import recipients
+from exoscope.model import Addresses, IntentScope, Plan, Prove
 from exoscope.outcome import BadInput, GuardRefused, ObjectNotFound, Refused, ServiceError, WrongTenant
 from exoscope.powershell import render_guarded, template_dir
+from exoscope.proving import selection
 from exoscope.reading.wanted import MANAGED_PREFIX
 from exoscope.scripting import (
+    Asking,
+    CheckedApp,
     ReadData,
+    check_parts,
     explain,
+    graph_root,
     load_reading,
     load_result,
     read_bytes_of,
@@ -31,6 +37,7 @@ from exoscope.scripting import (
 from exoscope.scripting.data import read_data, write_data
 from exoscope.scripting.read_frames import COLUMNS, filterable, operations_of
 from reading_results import GRAPH_HEADER, HEADER, TENANT, read_lines, result_bytes
+from scripting_plans import sample_plan
 
 HOSTILE = "O'Brien \u2018\u2019\u201a\u201b '; Remove-Everything #\n} \u00d2 --% \U0001f600\u202e"
 
@@ -125,6 +132,77 @@ def test_the_frame_knows_what_the_readers_know() -> None:
         for text in operations_of(replace(parts()[0], purpose="check")).values()
         for hole in re.findall(r"<[a-z.\_]+>", text)
     }
+
+
+def test_the_frame_asks_as_many_as_verify_does() -> None:
+    frame = (template_dir() / "read" / "check.ps1").read_text()
+    assert f"$mailboxes.Count -le {selection.ALL_UP_TO}" in frame
+
+
+# -- the files of a check ------------------------------------------------------------------------------------------------
+
+
+def checked(plan: Plan, **asking: Any) -> tuple[ReadData, ...]:
+    options: dict[str, Any] = {"sample": 300, **asking}
+    root = graph_root(plan.tenant)
+    return check_parts(plan, "sha256:1", root, groups=("a",), attributes=("Title",), asking=Asking(**options))
+
+
+def test_a_check_reads_asks_exchange_and_asks_graph_as_the_app() -> None:
+    plan = sample_plan()
+    exchange, graph, app = checked(plan, seed=7, limit_refusals=3)
+    subject = plan.apps[0]
+    assert [each.script for each in (exchange, graph, app)] == [
+        "01-check-exchange.ps1",
+        "02-check-graph.ps1",
+        f"03-check-as-{subject.app_id}.ps1",
+    ]
+    assert (exchange.tenant, exchange.plan, exchange.seed, exchange.limit_refusals) == (
+        plan.tenant.id,
+        "sha256:1",
+        7,
+        3,
+    )
+    assert graph.after == app.after == exchange.script
+    (asked,) = exchange.apps
+    entry = subject.entries[0]
+    assert (asked.filters, asked.groups) == ((entry.filter,), ())
+    assert asked.inside == entry.expected.addresses and not asked.everyone and not asked.policies
+    # Whom to ask about is Exchange's script to find out.
+    assert app.apps[0].inside == graph.apps[0].inside == ()
+    found = [explain(read_bytes_of(each)) for each in (exchange, graph, app)]
+    assert [each.data for each in found if each is not None] == [exchange, graph, app]
+    cmdlets = {op.cmdlet for line in found[0].pipelines for op in line}  # type: ignore[union-attr]  # it was explained
+    assert {"Test-ServicePrincipalAuthorization", "Test-ApplicationAccessPolicy"} <= cmdlets
+    assert all(each.partition("-")[0] in ("Get", "Test", "Select") for each in cmdlets)
+    assert [each["path"] for each in found[2].requests] == ["/users/{id}/messages?$top=1&$select=id"]  # type: ignore[union-attr]  # as above
+
+
+def test_what_a_check_asks_about_follows_from_the_plan() -> None:
+    plan = sample_plan()
+    (subject,) = plan.apps
+    (entry,) = subject.entries
+
+    def asked(**changes: Any) -> tuple[CheckedApp, int]:
+        changed = replace(entry, **changes)
+        parts = checked(replace(plan, apps=(replace(subject, entries=(changed,)),)))
+        return parts[0].apps[0], len(parts)
+
+    named, _ = asked(prove=Prove(reach=("in@x",), never=("out@x",)))
+    assert named.inside == ("in@x", *entry.expected.addresses) and named.outside == ("out@x",)
+    most, _ = asked(expected=Addresses(("left@x",), all_but=True))
+    assert (most.inside, most.outside, most.everyone) == ((), ("left@x",), False)
+    whole, _ = asked(scope=IntentScope("organization"), expected=Addresses((), all_but=True), filter=None, group=None)
+    assert whole.everyone
+    unit, _ = asked(scope=IntentScope("administrative-unit", "u"), group="u", filter=None)
+    assert unit.groups == () and unit.inside == entry.expected.addresses
+    policy, _ = asked(mechanism="access-policy", filter=None, group="g")
+    assert policy.policies and policy.groups == ("g",)
+    # What only running the plan gives is not known here; nobody can be asked for Mail.Send.
+    holed, files = asked(
+        filter="MemberOfGroup -eq '<step-1.distinguished_name>'", group="<step-1.guid>", permissions=("Mail.Send",)
+    )
+    assert (holed.filters, holed.groups, holed.permissions, files) == ((), (), (), 2)
 
 
 # -- results -----------------------------------------------------------------------------------------------------------

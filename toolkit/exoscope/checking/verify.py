@@ -106,25 +106,56 @@ def _once(
     known = past(store, tenant.id, subject.hash if isinstance(subject, PlanFile) else None, waits, lengthen=lengthen)
     _forewarn(connection, reach, claims, options, known, say)
     proof = prove(connection, reach, claims, options, known.histories, clock, progress)
+    return conclusion(
+        proof,
+        fresh,
+        claims,
+        known,
+        waits,
+        subject=subject,
+        started=started,
+        clock=clock,
+        finished=clock.now(),
+        operator=operator,
+        graph=connection.profile.endpoints.graph,
+    )
+
+
+def conclusion(
+    proof: Proof,
+    fresh: Snapshot,
+    claims: tuple[AppClaim, ...],
+    known: Past,
+    waits: Mapping[WaitKind, float],
+    *,
+    subject: Subject,
+    started: datetime,
+    finished: datetime,
+    clock: Clock,
+    operator: str,
+    graph: str,
+) -> Verification:
+    """A proof with what it rests on; a pending one says when to come back."""
     if known.unreadable:
         untold = f"what these runs changed, and so older tokens, whose journals cannot be read: {', '.join(known.unreadable)}"
         proof = replace(proof, not_covered=(*proof.not_covered, untold))
     if proof.verdict is Verdict.PENDING and proof.ready_at is None:
         # No journal here tells of the change, so it may be as young as this moment: a whole cache time from now settles it.
         proof = replace(proof, ready_at=iso(clock.now() + timedelta(seconds=waits["cache"])))
+    file = subject if isinstance(subject, PlanFile) else None
     return Verification(
         proof=proof,
         snapshot=fresh,
         snapshot_hash=snapshots.digest(fresh),
         claims=claims,
         started=started,
-        finished=clock.now(),
+        finished=finished,
         operator=operator,
         tool_version=__version__,
-        plan_hash=subject.hash if isinstance(subject, PlanFile) else None,
-        plan=planned or known.plan,
+        plan_hash=file.hash if file else None,
+        plan=file.plan if file else known.plan,
         run=known.run,
-        graph=connection.profile.endpoints.graph,
+        graph=graph,
     )
 
 

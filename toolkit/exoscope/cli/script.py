@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from exoscope.cli import frame, script_reading
 from exoscope.cli.planning import Waits, say_where, write_file
@@ -49,6 +50,33 @@ UNDO_PLAN = "undo-plan.json"
     metavar="FILE",
     help="With --read: read what this scope.yaml needs, too.",
 )
+@click.option(
+    "--check",
+    "checking",
+    is_flag=True,
+    help="Files that ask the plan's witnesses, for exoscope verify --from-script.",
+)
+@click.option(
+    "--sample",
+    type=click.IntRange(1),
+    metavar="N",
+    help="With --check: ask about N mailboxes outside the scope; else as exoscope verify does.",
+)
+@click.option("--all", "everything", is_flag=True, help="With --check: ask every witness about every mailbox.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**31 - 1),
+    metavar="N",
+    default=1,
+    show_default=True,
+    help="With --check: seed of the sample.",
+)
+@click.option(
+    "--limit-refusals",
+    type=click.IntRange(0),
+    metavar="N",
+    help="With --check: make at most N calls as the app that will be refused.",
+)
 @frame.profile_option
 @frame.state_option
 @frame.json_option
@@ -60,6 +88,11 @@ def command(
     stage: str | None,
     reading: bool,
     intent_file: Path | None,
+    checking: bool,
+    sample: int | None,
+    everything: bool,
+    seed: int,
+    limit_refusals: int | None,
     profile: Path | None,
     state: Path | None,
     as_json: bool,
@@ -73,19 +106,37 @@ def command(
     takes back what that run knows or cannot rule out (without a run: all), and names every mailbox that becomes reachable again.
 
     --read writes files that read the whole tenant and change nothing; exoscope snapshot --from-script makes a snapshot of
-    their results. They need no plan, and no profile where the tenant is in the worldwide cloud.
+    their results. They need no plan, and no profile where the tenant is in the worldwide cloud. --check writes files that
+    read what the plan rests on and ask every witness: Exchange, and Graph as each app; exoscope verify --from-script proves the
+    plan with their results.
     """
+    seeded = click.get_current_context().get_parameter_source("seed") is not ParameterSource.DEFAULT
+    if not checking and (sample is not None or everything or seeded or limit_refusals is not None):
+        raise click.UsageError("--sample, --all, --seed and --limit-refusals are about --check")
+    if (reading or checking) and (undo or stage is not None or snapshot is not None or (reading and checking)):
+        raise click.UsageError("--read and --check stand alone: no --undo, --snapshot or --stage goes with them")
     if reading:
-        if plan is not None or undo or any(each is not None for each in (stage, snapshot, state)):
-            raise click.UsageError(
-                "--read is about the tenant: no plan, no --undo, --snapshot, --stage or --state goes with it"
-            )
+        if plan is not None or state is not None:
+            raise click.UsageError("--read is about the tenant: no plan and no --state goes with it")
         script_reading.write_reading(output, intent_file, profile, as_json=as_json)
         return
     if intent_file is not None:
         raise click.UsageError("--for is about --read")
     if plan is None:
         raise click.UsageError("Missing argument 'PLAN_JSON'.")
+    if checking:
+        if state is not None:
+            raise click.UsageError("--check rests on the plan alone: no --state goes with it")
+        if sample is not None and everything:
+            raise click.UsageError("--sample and --all exclude each other")
+        script_reading.write_check(
+            plan,
+            output,
+            script_reading.asking(sample, seed, limit_refusals, everything=everything),
+            profile,
+            as_json=as_json,
+        )
+        return
     from exoscope import snapshot as snapshots
     from exoscope.cli import changing
     from exoscope.model import Plan

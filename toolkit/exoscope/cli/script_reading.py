@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from exoscope.profile import Profile
-    from exoscope.scripting import ReadData, Recorded
+    from exoscope.scripting import Asking, ReadData, Recorded
 
 
 def write_reading(output: Path, intent_file: Path | None, profile: Path | None, *, as_json: bool) -> None:
@@ -25,7 +25,7 @@ def write_reading(output: Path, intent_file: Path | None, profile: Path | None, 
     from exoscope.scripting import read_parts, root_in
 
     wanted = wanted_for(load_intent(intent_file)) if intent_file is not None else Wanted()
-    used = _profile(profile)
+    used = profile_in_use(profile)
     cloud = "worldwide" if used is None else used.cloud
     parts = read_parts(
         cloud,
@@ -35,6 +35,34 @@ def write_reading(output: Path, intent_file: Path | None, profile: Path | None, 
         groups=wanted.groups,
         attributes=wanted.attributes,
     )
+    _write(parts, output, as_json=as_json)
+
+
+def asking(sample: int | None, seed: int, limit_refusals: int | None, *, everything: bool) -> Asking:
+    """How much a check asks; without a word as much as ``verify`` does."""
+    from exoscope.proving.selection import SAMPLE
+    from exoscope.scripting import Asking
+
+    return Asking(
+        sample=SAMPLE if sample is None else sample,
+        everything=everything,
+        whole=sample is None,
+        seed=seed,
+        limit_refusals=limit_refusals,
+    )
+
+
+def write_check(plan: Path, output: Path, asking: Asking, profile: Path | None, *, as_json: bool) -> None:
+    """The files that put a plan to its witnesses."""
+    from exoscope.planning import load_plan
+    from exoscope.running.tenancy import wanted_by
+    from exoscope.scripting import check_parts, graph_root
+
+    file = load_plan(frame.read_file(plan), str(plan))
+    used = profile_in_use(profile)
+    wanted = wanted_by(file.plan)
+    root = graph_root(file.plan.tenant, None if used is None else used.endpoints.graph)
+    parts = check_parts(file.plan, file.hash, root, groups=wanted.groups, attributes=wanted.attributes, asking=asking)
     _write(parts, output, as_json=as_json)
 
 
@@ -67,17 +95,26 @@ def take_readings(paths: Sequence[Path], profile: Path | None) -> Recorded:
         if not is_reading(data):
             raise BadInput(
                 f"{path} is no result of a script that reads",
-                next="Give the .result.jsonl files that the scripts of exoscope script --read wrote.",
+                next="Give the .result.jsonl files that the scripts of exoscope script --read or --check wrote.",
             )
         readings.append(load_reading(data, str(path)))
     found = recorded(readings)
-    used = _profile(profile)
+    used = profile_in_use(profile)
     if used is not None and used.tenant not in found.domains():
         raise WrongTenant(
             f"the results are of the tenant {plain(found.prove_tenant().domain)}; the profile {used.path} names {used.tenant}",
             next="Name the profile of that tenant.",
         )
     return found
+
+
+def beginning(path: Path) -> bytes:
+    """The first bytes of a file, which tell what it is. Raises BadInput."""
+    try:
+        with path.open("rb") as file:
+            return file.read(300)
+    except OSError:
+        return frame.read_file(path)[:300]  # which says what is wrong
 
 
 def make(folder: Path) -> None:
@@ -88,7 +125,7 @@ def make(folder: Path) -> None:
         raise BadInput(f"{folder} cannot be made: {error.strerror}", next="Name a folder of yours.") from None
 
 
-def _profile(path: Path | None) -> Profile | None:
+def profile_in_use(path: Path | None) -> Profile | None:
     """The profile, where one is in use: these commands need none."""
     from exoscope.profile import find_profile, load_profile
 

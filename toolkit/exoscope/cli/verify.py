@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
-from exoscope.cli import frame, roads
+from exoscope.cli import frame, roads, script_reading
+from exoscope.cli.planning import Waits
 from exoscope.cli.printing import line, plain
 from exoscope.outcome import BadInput, verdict_exit
 
@@ -17,15 +19,18 @@ if TYPE_CHECKING:
 
     from exoscope.checking import Subject, Verification
     from exoscope.model import Check, Proof
+    from exoscope.proving import Options
 
 
 @frame.command("verify", short_help="Prove a plan or an intent with Exchange's answers and Graph calls as the app.")
-@click.argument("subject", type=click.Path(path_type=Path), metavar="PLAN_OR_SCOPE", required=False)
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="[PLAN_OR_SCOPE] [RESULT]...")
 @click.option(
     "--from-script",
+    multiple=True,
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="RESULT",
-    help="Take the result of a script of the plan into the plan's run instead; resume then goes on with it.",
+    help="Take results of scripts, and open no connection: of exoscope script --check, all together, to prove the plan; or one of "
+    "a script that changed something, into the plan's run, with which resume then goes on.",
 )
 @click.option(
     "--snapshot",
@@ -74,8 +79,8 @@ if TYPE_CHECKING:
 @frame.state_option
 @frame.json_option
 def command(
-    subject: Path | None,
-    from_script: Path | None,
+    files: tuple[Path, ...],
+    from_script: tuple[Path, ...],
     snapshot: Path | None,
     sample: int | None,
     everything: bool,
@@ -95,55 +100,42 @@ def command(
     """Prove a plan or an intent with Exchange's answers and Graph calls as the app. Changes nothing.
 
     The tenant is read anew. Exit 0: proven (or configured, accepted), 1: violated, 3: pending until ready_at, 6: unknown or
-    only configured. --from-script proves nothing yet and needs no connection: what the script sent and saw is noted in the run of
-    its plan, which is begun where there is none. `exoscope resume` settles each such step by reading the tenant; `exoscope script`
-    writes the next files with what the script saw.
+    only configured. --from-script needs no connection. Of the results of a check it proves the plan, as it was when the scripts
+    ran; whom they asked about was said when they were written. The result of a change proves nothing yet: what the script sent
+    and saw is noted in the run of its plan, which is begun where there is none. `exoscope resume` settles each such step by
+    reading the tenant; `exoscope script` writes the next files with what the script saw.
     """
-    if from_script is not None:
-        proving = (sample, limit_refusals, accept, evidence, wait, parallel)
-        if everything or probe_send or counts or yes or any(each is not None for each in proving):
-            raise click.UsageError("--from-script proves nothing yet, so no option of the proof goes with it")
-        _take(from_script, subject, snapshot, profile, state, as_json=as_json)
+    subject, results, checked = _sorted(files, from_script)
+    proving = (sample, limit_refusals, wait, parallel)
+    seeded = click.get_current_context().get_parameter_source("seed") is not ParameterSource.DEFAULT
+    if from_script and (everything or probe_send or seeded or yes or any(each is not None for each in proving)):
+        raise click.UsageError("--from-script asks nobody, so no option of asking goes with it")
+    if from_script and not checked:
+        if counts or accept or evidence is not None:
+            raise click.UsageError("the result of a change proves nothing yet, so no option of the proof goes with it")
+        _take(results[0], subject, snapshot, profile, state, as_json=as_json)
         return
     if snapshot is not None:
-        raise click.UsageError("--snapshot is about --from-script")
+        raise click.UsageError("--snapshot is about --from-script with the result of a change")
     if subject is None:
         raise click.UsageError("Missing argument 'PLAN_OR_SCOPE'.")
     if sample is not None and everything:
         raise click.UsageError("--sample and --all exclude each other")
     if counts and evidence is None:
         raise click.UsageError("--counts is about --evidence")
-    from exoscope.checking import verify
-    from exoscope.clock import SystemClock
-    from exoscope.profile import state_dir
-    from exoscope.proving import Options
-    from exoscope.reading import Connection
-    from exoscope.running import Store
-    from exoscope.running.tenancy import desk_for
-
     meant = _subject(subject)
     if evidence is not None:
-        _check_place(evidence, subject)
-    loaded = roads.profile_with_road(profile, yes=yes)
-    clock = SystemClock()
-    store = Store(state_dir(state, os.environ, loaded))
-    desk = desk_for(loaded, store, clock=clock, progress=lambda event: None)
-    with Connection(loaded, clock, lambda text: frame.say(plain(text)), parallel=parallel or 1) as connection:
-        done = verify(
-            meant,
-            connection,
-            store,
-            options=Options(
-                seed=seed, sample=sample, everything=everything, limit_refusals=limit_refusals, send=probe_send
-            ),
-            waits=desk.waits,
-            lengthen=desk.lengthen,
-            operator=desk.operator,
-            clock=clock,
-            wait=wait or 0.0,
-            say=lambda text: frame.say(plain(text)),
-            progress=lambda text: frame.passing(plain(text)),
+        for each in (subject, *results):
+            _check_place(evidence, each)
+    if checked:
+        done = _recorded(meant, results, profile, state)
+    else:
+        from exoscope.proving import Options
+
+        options = Options(
+            seed=seed, sample=sample, everything=everything, limit_refusals=limit_refusals, send=probe_send
         )
+        done = _live(meant, options, wait or 0.0, profile, state, yes=yes, parallel=parallel or 1)
     if evidence is not None:
         _write(done, evidence, counts=counts)
     if as_json:
@@ -153,6 +145,89 @@ def command(
     ending = verdict_exit(done.proof.verdict, accept_configured=accept == "configured")
     if ending:
         frame.finish(ending)
+
+
+def _live(
+    meant: Subject,
+    options: Options,
+    wait: float,
+    profile: Path | None,
+    state: Path | None,
+    *,
+    yes: bool,
+    parallel: int,
+) -> Verification:
+    """Over a connection, now."""
+    from exoscope.checking import verify
+    from exoscope.clock import SystemClock
+    from exoscope.profile import state_dir
+    from exoscope.reading import Connection
+    from exoscope.running import Store
+    from exoscope.running.tenancy import desk_for
+
+    loaded = roads.profile_with_road(profile, yes=yes)
+    clock = SystemClock()
+    store = Store(state_dir(state, os.environ, loaded))
+    desk = desk_for(loaded, store, clock=clock, progress=lambda event: None)
+    with Connection(loaded, clock, lambda text: frame.say(plain(text)), parallel=parallel) as connection:
+        return verify(
+            meant,
+            connection,
+            store,
+            options=options,
+            waits=desk.waits,
+            lengthen=desk.lengthen,
+            operator=desk.operator,
+            clock=clock,
+            wait=wait,
+            say=lambda text: frame.say(plain(text)),
+            progress=lambda text: frame.passing(plain(text)),
+        )
+
+
+def _recorded(meant: Subject, results: Sequence[Path], profile: Path | None, state: Path | None) -> Verification:
+    """Over what scripts noted, as it was then."""
+    from exoscope.checking import verify_recorded
+    from exoscope.clock import SystemClock, iso
+    from exoscope.model import PlanFile
+    from exoscope.profile import state_dir
+    from exoscope.running import Store
+
+    if not isinstance(meant, PlanFile):
+        raise BadInput(
+            "results of exoscope script --check prove a plan", next="Name the plan that they were written from."
+        )
+    waits, now = Waits(profile), SystemClock().now()
+    done = verify_recorded(
+        meant,
+        script_reading.take_readings(results, profile),
+        Store(state_dir(state, os.environ, script_reading.profile_in_use(profile))),
+        waits=waits.seconds,
+        lengthen=waits.lengthen,
+        operator="whoever ran the scripts",
+        now=now,
+        progress=lambda text: frame.passing(plain(text)),
+    )
+    frame.say(f"As the scripts saw it, from {iso(done.started)} to {iso(done.finished)}.")
+    if done.proof.ready_at is not None and done.proof.ready_at <= iso(now):
+        frame.say("What it waits for is over by now: run the files of exoscope script --check again.")
+    return done
+
+
+def _sorted(files: Sequence[Path], from_script: Sequence[Path]) -> tuple[Path | None, tuple[Path, ...], bool]:
+    """(the plan or intent, results of scripts, do these read only?), told apart by what is in the files."""
+    from exoscope.scripting import is_reading
+
+    results, others = list(from_script), list(files)
+    if from_script:
+        named = [each for each in files if b"exoscope/script-re" in script_reading.beginning(each)]
+        results, others = [*from_script, *named], [each for each in files if each not in named]
+    if len(others) > 1:
+        raise click.UsageError(f"Got unexpected extra argument ({others[1]})")
+    reading = {is_reading(script_reading.beginning(each)) for each in results}
+    if len(reading) > 1 or (reading == {False} and len(results) > 1):
+        raise click.UsageError("the result of a script that changes something is taken alone, one at a time")
+    return (others[0] if others else None), tuple(results), reading == {True}
 
 
 def _take(

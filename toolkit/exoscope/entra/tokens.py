@@ -56,6 +56,8 @@ class Tokens:
     ``say`` gets the sentence with which a person signs in by device code.
     """
 
+    missing = "the profile names no credential of the app, so Graph cannot be asked as the app"
+
     def __init__(self, profile: Profile, clock: Clock, say: Callable[[str], None] | None = None) -> None:
         self._profile, self._clock = profile, clock
         self._say = say or log.warning

@@ -144,7 +144,7 @@ def _policies(
     for claim in claimed.claims:
         if "access-policy" not in claim.mechanisms:
             continue
-        chosen = choose(reach, claim, options)
+        chosen = choose(reach, claim, options, planned.app_id)
         left, unknown = reach.policy_allows(planned.app_id, claim.permission)
         tested = exchange.policies_leave([reach.find_mailbox(address) for address in chosen.test])
         for address, said in tested.items():

@@ -11,6 +11,7 @@ from exoscope import catalog
 from exoscope.clock import Clock, iso
 from exoscope.model import Answer, App, AppProof, Check, Noun, PermissionProof, Proof
 from exoscope.outcome import Verdict, overall
+from exoscope.planning.states import listed
 from exoscope.proving import witnesses
 from exoscope.proving.causes import cause_of
 from exoscope.proving.claims import AppClaim, Claim
@@ -18,6 +19,7 @@ from exoscope.proving.judge import Circumstances, Expected, Witnessed, leak_boun
 from exoscope.proving.selection import Selection, select
 from exoscope.proving.witnesses import Exchange, Progress, Seen, Sources
 from exoscope.reach import Reach
+from exoscope.scripting.read_results import Asked
 
 NOT_COVERED = (
     "delegated grants: what a signed-in user's app may do is that user's access, not the app's",
@@ -34,13 +36,15 @@ LOUD = 50
 
 class Options(Noun, frozen=True):
     """How much is asked. ``sample`` None: 300 outside where the tenant is large. ``send``: Mail.Send may post a message
-    without recipients."""
+    without recipients. ``asked``: who was asked about already, by app id in lower case, where the answers are there and none
+    can be added."""
 
     seed: int = 1
     sample: int | None = None
     everything: bool = False
     limit_refusals: int | None = None
     send: bool = False
+    asked: dict[str, Asked] | None = None
 
 
 class History(Noun, frozen=True):
@@ -67,7 +71,7 @@ def estimate(sources: Sources, reach: Reach, claims: Sequence[AppClaim], options
         for claim in claimed.claims:
             if claim.problem is not None and claim.doubtful == reach.mailboxes:
                 continue
-            chosen = choose(reach, claim, options)
+            chosen = choose(reach, claim, options, claimed.app.app_id)
             asked += len(chosen.test)
             if witnesses.unasked(sources, claimed.app, claim.permission, send=options.send) is None:
                 probes += len(chosen.graph)
@@ -75,9 +79,18 @@ def estimate(sources: Sources, reach: Reach, claims: Sequence[AppClaim], options
     return Estimate(asked, probes, refusals, round(asked * TEST_SECONDS + probes / PROBES_PER_SECOND, 1))
 
 
-def choose(reach: Reach, claim: Claim, options: Options) -> Selection:
-    """Whom one claim is put to."""
+def choose(reach: Reach, claim: Claim, options: Options, app_id: str) -> Selection:
+    """Whom one claim is put to. Whoever must be asked about is, whether there is an answer or not."""
     outside = (reach.mailboxes - claim.expected).addresses()
+    if options.asked is not None:
+        asked = options.asked.get(app_id.casefold(), Asked(frozenset(), frozenset()))
+        guids = {each.primary_smtp_address: each.guid.casefold() for each in listed(reach.snapshot, "recipients")}
+        inside = claim.expected.addresses()
+        return Selection(
+            (*inside, *(each for each in outside if each in claim.near or guids.get(each) in asked.tested)),
+            (*inside, *(each for each in outside if guids.get(each) in asked.probed)),
+            len(outside),
+        )
     return select(
         claim.expected.addresses(),
         outside,
@@ -174,7 +187,7 @@ def _prove_one(
     if claim.problem is not None and claim.doubtful == reach.mailboxes:
         # Nobody can say what to expect of any mailbox, so no answer would prove or disprove anything: none is asked.
         return PermissionProof(Verdict.UNKNOWN, (), 0, len(reach.mailboxes), None, options.seed, claim.problem)
-    chosen = choose(reach, claim, options)
+    chosen = choose(reach, claim, options, app.app_id)
     why_not = witnesses.unasked(sources, app, name, send=options.send) if graph else "Graph cannot speak at this gate"
     roles = witnesses.carried(sources, app, name) if why_not is None else ()
     seen_by_graph: Mapping[str, Seen] = {}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Protocol
 
 from exoscope import catalog
-from exoscope.entra import GraphClient, Tokens, can_probe, probe
+from exoscope.entra import GraphClient, can_probe, probe
 from exoscope.exchange import tests
 from exoscope.exchange.parallel import Reading, reading_ahead
 from exoscope.exchange.session import DEADLINE, ExchangeSession
@@ -41,14 +41,32 @@ _ENDS = (SignInFailed, WrongTenant, GuardRefused, LostSession, Deadline, Throttl
 """What concerns the session or passes, and says nothing of what was asked."""
 
 
+class Carrying(Protocol):
+    """What a token of an app carries: application permissions, None where it could not be read."""
+
+    @property
+    def roles(self) -> tuple[str, ...] | None: ...
+
+
+class AppTokens(Protocol):
+    """As which apps Graph can be asked. ``missing``: why it cannot be asked as the others."""
+
+    @property
+    def missing(self) -> str: ...
+
+    def has(self, app_id: str) -> bool: ...
+
+    def app(self, app_id: str, *, fresh: bool = False) -> Carrying: ...
+
+
 class Sources(Protocol):
-    """Whom to ask: a connection to one tenant, already proven to be the one meant."""
+    """Whom to ask: a connection to one tenant, already proven to be the one meant, or what scripts noted of it."""
 
     @property
     def exchange(self) -> ExchangeSession: ...
 
     @property
-    def tokens(self) -> Tokens: ...
+    def tokens(self) -> AppTokens: ...
 
     def as_app(self, app_id: str) -> GraphClient: ...
 
@@ -212,7 +230,7 @@ def unasked(sources: Sources, app: App, permission: str, *, send: bool) -> str |
     if not can_probe(permission, send=send):
         return f"Graph has no call that asks for {permission} and reads or sends nothing"
     if not sources.tokens.has(app.app_id):
-        return "the profile names no credential of the app, so Graph cannot be asked as the app"
+        return sources.tokens.missing
     return None
 
 

@@ -19,7 +19,7 @@ from exoscope.exchange.errors import typed
 from exoscope.exchange.selecting import select, selections
 from exoscope.exchange.session import DEADLINE, Result, Row
 from exoscope.model import Noun, Secret, Tenant
-from exoscope.outcome import BadInput, Refused, ServiceError, SignInFailed, Transient, WrongTenant
+from exoscope.outcome import BadInput, Refused, ServiceError, SignInFailed, Throttled, Transient, WrongTenant
 from exoscope.powershell import Operation, read
 from exoscope.scripting.parts import VERSION
 from exoscope.scripting.read_results import Answer, Asked, Got, Reading
@@ -78,7 +78,11 @@ class RecordedExchange:
 
 def _given(answer: Answer) -> tuple[Row, ...]:
     if answer.failure is not None:
-        raise typed(answer.failure)
+        error = typed(answer.failure)
+        if isinstance(error, Throttled | Transient):
+            # It was tried again when it was asked. Now nothing passes any more.
+            raise ServiceError(error.message, code=error.code)
+        raise error
     return tuple(dict(zip(answer.columns, row, strict=True)) for row in answer.rows)
 
 

@@ -118,7 +118,7 @@ function Test-ExoscopeApp($App) {
     foreach ($guid in $tested) {
         $failed = -not (Read-ExoscopeRows 'authorization' @{ '<app.object_id>' = $App['object_id']; '<mailbox.guid>' = $guid })
         # An app without a pointer is an answer too.
-        if ($failed -and "$($ExoscopeFailed.FullyQualifiedErrorId)" -notmatch 'NotFound') { $script:ExoscopeUnread += 1 }
+        if ($failed -and -not (Test-ExoscopeNotFound $ExoscopeFailed)) { $script:ExoscopeUnread += 1 }
         if ($App['policies'] -and -not (Read-ExoscopeRows 'access_policy' @{ '<mailbox.guid>' = $guid; '<app.app_id>' = $App['app_id'] })) { $script:ExoscopeUnread += 1 }
         $done += 1
         if ($done % 50 -eq 0) { Write-ExoscopeLine "$done of $($tested.Count)" }

@@ -35,10 +35,10 @@ function Get-ExoscopeOperation([string] $Name, $Holes) {
 }
 
 function Test-ExoscopePassing($Record) {
-    $names = "$($Record.FullyQualifiedErrorId) $($Record.Exception.GetType().FullName)"
-    if ($names -match 'CommandNotFound|NamedParameterNotFound|AccessDenied|Unauthorized|NotFound') { return $false }
-    if ($names -match 'Throttl|OverBudget|MicroDelay|TooManyRequests|ResourceUnhealthy|Transient|Timeout|ServiceUnavailable|ServerBusy') { return $true }
-    return "$($Record.Exception.Message)" -match 'concurrent requests|too many requests|throttl|micro delay|try again later|temporarily unavailable|server side error|timed out'
+    # The module puts the type of Exchange's error into the text.
+    $told = "$($Record.FullyQualifiedErrorId) $($Record.Exception.GetType().FullName) $($Record.Exception.Message)"
+    if ((Test-ExoscopeNotFound $Record) -or $told -match 'CommandNotFound|NamedParameterNotFound|AccessDenied|Unauthorized') { return $false }
+    return $told -match 'Throttl|OverBudget|Micro ?Delay|Too ?Many ?Requests|concurrent requests|ResourceUnhealthy|Transient|Timeout|timed out|TaskCanceled|ServiceUnavailable|ServerBusy|server is too busy|try again later|temporarily unavailable|server side error'
 }
 
 function Write-ExoscopeFailure([int] $Number, $Record) {
@@ -141,7 +141,7 @@ function Read-ExoscopePart([string] $Name, [string[]] $Without = @(), $Keep = $n
     # One part of the inventory, told on the host.
     Write-ExoscopeLine "reading $Name"
     if (Read-ExoscopeRows $Name @{} $Without $Keep $Kept) { return }
-    if ($Name -eq 'policies' -and "$($ExoscopeFailed.FullyQualifiedErrorId)" -match 'NotFound') {
+    if ($Name -eq 'policies' -and (Test-ExoscopeNotFound $ExoscopeFailed)) {
         # Exchange's way of saying that there is none.
         return
     }

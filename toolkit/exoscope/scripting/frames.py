@@ -27,8 +27,8 @@ def bytes_of(data: ScriptData) -> bytes:
 def text_of(data: ScriptData) -> str:
     """The whole script, line ends LF. Raises GuardRefused, LiteralError or TemplateError; then there is no script."""
     operations = _operations(data) if data.part == "exchange" else ""
-    calls = ("graph_calls",) if data.part == "graph" else ()
-    body = "".join(frame(f"change/{name}") for name in ("common", "lines", *calls, data.part, "main"))
+    shared = "graph_calls" if data.part == "graph" else "exchange_errors"
+    body = "".join(frame(f"change/{name}") for name in ("common", "lines", shared, data.part, "main"))
     return head_of(data.part) + write_data(data) + (_OPERATIONS if operations else "\n") + operations + body
 
 

@@ -37,7 +37,7 @@ _REQUESTS = (
     "\n\n# ---- The requests: all that is asked of Graph, by GET. {id} is filled in with an id that was read before.\n"
 )
 _BODIES = {
-    "exchange": ("read/exchange", "read/check", "read/exchange_main"),
+    "exchange": ("change/exchange_errors", "read/exchange", "read/check", "read/exchange_main"),
     "graph": ("change/graph_calls", "read/graph", "read/graph_main"),
     "app": ("change/graph_calls", "read/graph", "read/app_main"),
 }

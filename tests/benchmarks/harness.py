@@ -110,15 +110,15 @@ def child(module: str, *words: str) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def twin(tenant: Snapshot, *, latency: float = 0.0) -> Iterator[dict[str, Any]]:
+def twin(tenant: Snapshot, *, latency: float = 0.0, pwsh: str = "") -> Iterator[dict[str, Any]]:
     """A twin of the tenant in a process of its own: where it is (as ``exoscope sandbox serve`` says it).
 
-    ``latency``: seconds that each Graph call on a mailbox takes there.
+    ``latency``: seconds that each Graph call on a mailbox takes there; ``pwsh``: the PowerShell behind its gateway.
     """
     with tempfile.TemporaryDirectory(prefix="exoscope-bench-") as folder:
         file = Path(folder) / "tenant.json"
         snapshot.save(tenant, file)
-        command = [sys.executable, "-m", "tests.benchmarks.server", str(file), str(latency)]
+        command = [sys.executable, "-m", "tests.benchmarks.server", str(file), str(latency), pwsh]
         with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdin is not None
             assert process.stdout is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ WITHOUT = [road for road in ROADS if road not in NEED_POWERSHELL]
 
 @pytest.mark.parametrize("road", WITHOUT)
 def test_hostile_values_arrive_or_are_refused(road: str) -> None:
-    found = roads.check(road, values.stream(20261126), 250, None)
+    found = roads.check(road, itertools.chain(values.NUMBERS, values.stream(20261126)), 250, None)
     assert not found.problems
     assert found.fates["unchanged"] > 200
     assert found.fates["refused"] > 1

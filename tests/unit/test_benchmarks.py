@@ -9,8 +9,10 @@ import pytest
 if sys.platform == "win32":
     pytest.skip("memory is measured with resource, which Windows has not", allow_module_level=True)
 
-from benchmarks.__main__ import BENCHMARKS, HEADS, main, table
+from benchmarks import roads
+from benchmarks.__main__ import BENCHMARKS, HEADS, grid, main, table
 from benchmarks.harness import Row, Scale, at_least, at_most, beside, in_turn
+from road_sessions import ADMIN_API, GATEWAY, ROADS
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
@@ -22,6 +24,37 @@ def test_each_runs_and_answers_right(name: str) -> None:
         assert row.ratio > 0
         assert row.what
         assert (row.met is None) == (row.aim == "—")
+
+
+def test_roads_without_powershell_are_measured_and_the_others_named_as_left_out() -> None:
+    lines = roads.run(Scale.TINY, None)
+    assert [line.road for line in lines] == [GATEWAY, ADMIN_API, roads.PLAIN]
+    assert all(line.rate > 0 and line.own > 0 and line.each > 0 for line in lines)
+    assert "left out" in (roads.left_out(None) or "")
+    assert roads.left_out("pwsh") is None
+
+
+@pytest.mark.long
+@pytest.mark.pwsh
+def test_every_road_is_measured(pwsh: str) -> None:
+    lines = roads.run(Scale.TINY, pwsh)
+    ordinary = (roads.PLAIN, roads.PLAIN_PWSH, roads.NEW)
+    assert sorted(line.road for line in lines) == sorted((*ROADS, *ordinary))
+
+
+def test_a_road_meets_its_aim_by_rows_a_second() -> None:
+    lines = [
+        roads.Line(GATEWAY, 30_000.0, 12e-6, 0.02),
+        roads.Line(ADMIN_API, 29_999.0, 12e-6, 0.02),
+        roads.Line(roads.NEW, 100.0, 12e-6, 3.0),
+    ]
+    told = [row.split("|")[1:-1] for row in grid(roads.HEADS, [line.cells for line in lines]).splitlines()]
+    assert [cell.strip() for cell in told[0]] == list(roads.HEADS)
+    assert [[cell.strip() for cell in row[3:]] for row in told[2:]] == [
+        ["20.0 ms", "≥ 30,000 rows/s", "yes"],
+        ["20.0 ms", "≥ 30,000 rows/s", "no"],
+        ["3.00 s", "—", "—"],
+    ]
 
 
 def test_sides_take_turns_and_the_first_round_is_not_counted() -> None:

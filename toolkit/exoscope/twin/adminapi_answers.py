@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from exoscope.twin.exchange.call import CmdletError, Row
+from exoscope.twin.exchange.call import CmdletError, Row, is_time
 
 _GUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
@@ -125,7 +125,7 @@ def _companioned(row: Row) -> dict[str, Any]:
             if len(value) == 36 and name.lower().endswith("guid") and _GUID.fullmatch(value):
                 shown[name + "@data.type"] = "System.Guid"
                 shown[name + "@odata.type"] = "#Guid"
-            elif value[10:11] == "T" and _TIME.fullmatch(value):
+            elif value[10:11] == "T" and _TIME.fullmatch(value) and is_time(name):
                 shown[name + "@data.type"] = "System.DateTime"
             shown[name] = value
             continue

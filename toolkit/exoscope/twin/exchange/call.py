@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import msgspec
 
 from exoscope.model import Group, Recipient
+from exoscope.opath import lookup
 from exoscope.twin.errors import NotModelled, Unread
 from exoscope.twin.view import View, common_name, fold
 
@@ -322,6 +323,12 @@ def stable_sid(guid: str) -> str:
 def name_of(found: Recipient | Group) -> str:
     """Exchange's Name: the common name of the DN."""
     return common_name(found.distinguished_name)
+
+
+def is_time(name: str) -> bool:
+    """Is this property a time? A text of another that looks like one stays a text."""
+    known = lookup(name)
+    return known is not None and known.kind == "datetime"
 
 
 def never(value: object) -> NoReturn:

@@ -11,7 +11,7 @@ from msgspec import UNSET
 from exoscope.model import Group, Recipient
 from exoscope.opath import Filter, parse
 from exoscope.twin.errors import NotModelled, Unread
-from exoscope.twin.exchange.call import Call, Row, cmdlet, name_of
+from exoscope.twin.exchange.call import Call, Row, cmdlet, is_time, name_of
 from exoscope.twin.exchange.group import by_guid, extra, recipient_type
 from exoscope.twin.exchange.management_scope import rewritten
 from exoscope.twin.filters import holds, properties
@@ -95,11 +95,12 @@ def _columns(call: Call, fixed: Mapping[str, Column]) -> list[tuple[str, Column]
 
 def _attribute(name: str) -> Callable[[Recipient], Any]:
     key = name.lower()
+    timed = is_time(name)
 
     def value(recipient: Recipient) -> Any:
         held = recipient.attributes
         found = held[name] if name in held else next((v for k, v in held.items() if k.lower() == key), None)
-        if isinstance(found, str) and (time := _TIME.fullmatch(found)):
+        if timed and isinstance(found, str) and (time := _TIME.fullmatch(found)):
             return f"{found[:19]}{(time[1] or '.').ljust(8, '0')}Z"  # with the seven digits that .NET gives
         return list(found) if isinstance(found, tuple) else found
 

@@ -11,6 +11,8 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from exoscope.model import Snapshot, State, Step, Target
 from exoscope.planning import effect, states
 from exoscope.scripting import ScriptData, ScriptResult, ScriptStep, load_result
@@ -55,11 +57,13 @@ class Paper:
     def _run(self, data: ScriptData, entries: list[dict[str, Any]], die_after: int | None, decline: bool) -> str:
         if not self._fills(data):
             return "refused"
+        moved = {each.key["member"] for each in data.steps if each.kind == "group_member"}
+        steps = [_but_for(step, moved) for step in data.steps]
         chained = {each for step in data.steps for each in step.later}
-        if any(self.place(step) == "other" for step in data.steps if step.id not in chained):
+        if any(self.place(step) == "other" for step in steps if step.id not in chained):
             return "refused"
         sent = 0
-        for step, entry in zip(data.steps, entries, strict=True):
+        for step, entry in zip(steps, entries, strict=True):
             entry["found"] = self.rows(step)
             place = self.place(step)
             if place == "after":
@@ -239,6 +243,17 @@ class Paper:
 
     def _request(self, key: Mapping[str, str]) -> Any:
         return {"there": self.state(Target("request", dict(key))) is not None, "required": []}
+
+
+def _but_for(step: ScriptStep, moved: set[str]) -> ScriptStep:
+    """A group's step in a script that moves members: those it moves are not compared, and here then none."""
+    if step.kind != "group" or not moved:
+        return step
+
+    def less(state: State) -> State:
+        return None if state is None else {name: value for name, value in state.items() if name != "members"}
+
+    return msgspec.structs.replace(step, before=less(step.before), after=less(step.after))
 
 
 def _pointer(each: Any) -> dict[str, Any]:

@@ -256,15 +256,25 @@ function Test-ExoscopeState($Step, $Seen, $Expected) {
     if ($null -eq $observed -and $null -eq $Expected) { return 'yes' }
     if ($null -eq $observed -or $null -eq $Expected) { return 'no' }
     $answer = 'yes'
+    $moved = @(Get-ExoscopeMoved $Step $Seen)
     foreach ($name in @($Expected.Keys)) {
-        $same = Test-ExoscopeField $Step['kind'] $name $observed[$name] $Expected[$name]
+        $same = Test-ExoscopeField $Step['kind'] $name $observed[$name] $Expected[$name] $moved
         if ($same -eq 'no') { return 'no' }
         if ($same -eq 'unclear') { $answer = 'unclear' }
     }
     return $answer
 }
 
-function Test-ExoscopeField([string] $Kind, [string] $Name, $Observed, $Expected) {
+function Get-ExoscopeMoved($Step, $Seen) {
+    # Who the steps of this script put into a group or take out of it: after an interruption they may have been moved already.
+    if ($Step['kind'] -ne 'group') { return }
+    $guid = "$((Find-ExoscopeRow $Step $Seen).Guid)"
+    foreach ($other in $ExoscopeData['steps']) {
+        if ($other['kind'] -eq 'group_member' -and $other['key']['group'] -eq $guid) { $other['key']['member'] }
+    }
+}
+
+function Test-ExoscopeField([string] $Kind, [string] $Name, $Observed, $Expected, $Moved) {
     $same = $false
     switch ("$Kind.$Name") {
         'management_scope.recipient_filter' {
@@ -275,7 +285,7 @@ function Test-ExoscopeField([string] $Kind, [string] $Name, $Observed, $Expected
             return 'yes'
         }
         'role_assignment.scope' { $same = $Observed -eq (Get-ExoscopeExpectedScope $Expected) }
-        'group.members' { $same = Test-ExoscopeSet $Observed $Expected }
+        'group.members' { $same = Test-ExoscopeSet @($Observed | Where-Object { $Moved -notcontains $_ }) @($Expected | Where-Object { $Moved -notcontains $_ }) }
         'group.owners' {
             # A role group that owns it (the operator's, by its name) is no person. Other names cannot be told here.
             $people = @($Observed | Where-Object { $_ -ne 'Organization Management' })

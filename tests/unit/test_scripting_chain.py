@@ -211,6 +211,30 @@ def with_outcomes(result: ScriptResult, outcomes: dict[str, Any]) -> ScriptResul
     return msgspec.structs.replace(result, steps=steps)
 
 
+def test_who_is_in_a_managed_group_is_moved_by_files(tmp_path: Path) -> None:
+    """The group is there from an earlier plan: one member in, one out, the file interrupted between them; and back."""
+    given, plan = planned("rbac", [])
+    first = Chain(tmp_path / "one", plan, given)
+    first.through()
+    now = first.paper.snapshot
+    lines = ["version: 1", "apps:", "  - app: omni", "    permissions: [Mail.Read]", "    mechanism: rbac"]
+    lines += ["    scope:", "      mailboxes: [ada@contoso.com, cid@contoso.com]", ""]
+    moving = plan_scope(now, loads_intent("\n".join(lines)))
+    assert [step.target.kind for step in moving.steps] == ["group", "group_member", "group_member"]
+    chain = Chain(tmp_path / "two", moving, now, first.paper)
+    (data,) = chain.datas().values()
+    died = chain.paper.run(data, die_after=1)
+    assert [step.outcome for step in died.steps] == ["already", "done", "open"]
+    chain.take(died)
+    again = chain.paper.run(data, at="2026-11-23T10:00:00Z")
+    assert [step.outcome for step in again.steps] == ["already", "already", "done"]
+    chain.take(with_outcomes(again, {"step-2": "done"}))
+    (part,) = chain.write().parts
+    assert chain.write().stand(part)
+    chain.back().through()
+    assert chain.paper.snapshot.groups == now.groups
+
+
 # -- what a result may say ---------------------------------------------------------------------------------------------------
 
 

@@ -145,12 +145,12 @@ class Chain:
         """
         data = self.data[name]
         told = [f"& '{self.folder / name}'", "-ReadBackSeconds 20", *words]
-        if data.after is not None:
+        if data.after is not None and data.after.script:
             before = self.folder / f"{data.after.script}.result.json"
             aged(before, data.after.seconds + 1)
             told.append(f"-AfterResult '{before}'")
-            if data.after.evidence:
-                told.append(f"-EvidenceSeen {data.after.stage}")
+        if data.after is not None and data.after.evidence:
+            told.append(f"-EvidenceSeen {data.after.stage}")
         if data.part == "graph" and session == SECURE:
             told.append("-AccessToken $token")
         opening = connect(data.tenant.domain) if data.part == "exchange" else session

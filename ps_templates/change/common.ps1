@@ -43,21 +43,23 @@ function Test-ExoscopeFollows {
     # The script before this one must have ended well, and its stage's wait must be over.
     $after = $ExoscopeData['after']
     if ($null -eq $after) { return }
-    if (-not $AfterResult) { Stop-ExoscopeRun 'refused' "give -AfterResult, the result file of $($after['script']). Nothing was changed." 4 }
-    $earlier = Read-ExoscopeFile $AfterResult
-    if ("$($earlier.plan)" -cne $ExoscopeData['plan'] -or "$($earlier.script)" -cne $after['script']) {
-        Stop-ExoscopeRun 'refused' "$AfterResult is not the result of $($after['script']) of this plan. Nothing was changed." 4
-    }
-    if ("$($earlier.outcome)" -cne 'done') { Stop-ExoscopeRun 'refused' "$($after['script']) has not ended: its result says $($earlier.outcome). Nothing was changed." 4 }
-    # PowerShell 7 makes a time of what looks like one; Windows PowerShell leaves the text.
-    $ended = $earlier.finished_at
-    if ($ended -isnot [datetime]) {
-        $ended = [datetime]::Parse("$ended", [cultureinfo]::InvariantCulture, [System.Globalization.DateTimeStyles]::RoundtripKind)
-    }
-    $ready = $ended.ToUniversalTime().AddSeconds([double] $after['seconds'])
-    if ([datetime]::UtcNow -lt $ready) {
-        $at = $ready.ToString('yyyy-MM-ddTHH:mm:ssZ', [cultureinfo]::InvariantCulture)
-        Stop-ExoscopeRun 'waiting' "the wait of stage $($after['stage']) is over at $at; run this script then. Nothing was changed." 3
+    if ($after['script']) {
+        if (-not $AfterResult) { Stop-ExoscopeRun 'refused' "give -AfterResult, the result file of $($after['script']). Nothing was changed." 4 }
+        $earlier = Read-ExoscopeFile $AfterResult
+        if ("$($earlier.plan)" -cne $ExoscopeData['plan'] -or "$($earlier.script)" -cne $after['script']) {
+            Stop-ExoscopeRun 'refused' "$AfterResult is not the result of $($after['script']) of this plan. Nothing was changed." 4
+        }
+        if ("$($earlier.outcome)" -cne 'done') { Stop-ExoscopeRun 'refused' "$($after['script']) has not ended: its result says $($earlier.outcome). Nothing was changed." 4 }
+        # PowerShell 7 makes a time of what looks like one; Windows PowerShell leaves the text.
+        $ended = $earlier.finished_at
+        if ($ended -isnot [datetime]) {
+            $ended = [datetime]::Parse("$ended", [cultureinfo]::InvariantCulture, [System.Globalization.DateTimeStyles]::RoundtripKind)
+        }
+        $ready = $ended.ToUniversalTime().AddSeconds([double] $after['seconds'])
+        if ([datetime]::UtcNow -lt $ready) {
+            $at = $ready.ToString('yyyy-MM-ddTHH:mm:ssZ', [cultureinfo]::InvariantCulture)
+            Stop-ExoscopeRun 'waiting' "the wait of stage $($after['stage']) is over at $at; run this script then. Nothing was changed." 3
+        }
     }
     if ($after['evidence'].Count -gt 0 -and $EvidenceSeen -cne $after['stage']) {
         Stop-ExoscopeRun 'refused' "stage $($after['stage']) ends with evidence ($($after['evidence'] -join ', ')): see it with exoscope verify, then give -EvidenceSeen $($after['stage']). Nothing was changed." 4

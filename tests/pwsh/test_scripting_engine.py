@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from exoscope.scripting import ScriptData, bytes_of, explain, text_of
+from exoscope.scripting.data import After
 from powershell_oracles import pwsh
 from scripting_plans import datas, renamed, sample_plan
 
@@ -235,6 +236,17 @@ def test_another_tenant_is_refused(exchange: Exchange, grant: Path) -> None:
     done = exchange.run(grant)
     assert done.returncode == 6 and "meant is" in done.stdout
     assert exchange.calls() == []
+
+
+def test_a_first_file_may_follow_evidence_alone(
+    exchange: Exchange, grant: Path, scripts: dict[str, ScriptData]
+) -> None:
+    after = After("", "baseline", 0, ("baseline",))
+    grant.write_bytes(bytes_of(msgspec.structs.replace(scripts[GRANT], after=after)))
+    done = exchange.run(grant)
+    assert done.returncode == 4 and "-EvidenceSeen baseline" in done.stdout, done.stdout + done.stderr
+    assert exchange.calls() == []
+    assert exchange.run(grant, "-EvidenceSeen", "baseline").returncode == 0
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from exoscope.intent import loads_intent
 from exoscope.model import Plan, PlanFile, Snapshot
 from exoscope.outcome import BadInput, NotFound, Refused
 from exoscope.planning import plan_hash, plan_scope
+from exoscope.planning.migration import plan_migration
 from exoscope.powershell import fill
 from exoscope.running import (
     Desk,
@@ -139,6 +140,34 @@ def test_there_and_back(mechanism: str, consents: list[str], apps: tuple[str, ..
     with pytest.raises(Refused) as caught:
         chain.plan_back()
     assert caught.value.code == "undone"
+
+
+def test_a_migration_there_and_back(tmp_path: Path) -> None:
+    """Policies to roles: the first file follows evidence alone, the last ones remove the policies; and all of it back."""
+    given = tenant(
+        {
+            "mailboxes": BOXES,
+            "groups": {"sales": ["ada"], "hr": ["bob"]},
+            "apps": {"omni": {"consents": ["Mail.Read"]}, "other": {"consents": ["Mail.Read"]}},
+            "policies": [{"app": "omni", "group": "sales"}, {"app": "other", "group": "hr"}],
+        }
+    )
+    chain = Chain(tmp_path, plan_migration(given), given)
+    datas = list(chain.datas().values())
+    assert datas[0].after == After("", "baseline", 0, ("baseline",))
+    assert [data.stage for data in datas] == ["overlap", "cutover", "finish"]
+    chain.through()
+    assert chain.paper.snapshot.access_policies == ()
+    back = chain.back()
+    back.through()
+    now = chain.paper.snapshot
+    assert now.role_assignments == given.role_assignments
+    for app, was in zip(now.apps, given.apps, strict=True):  # type: ignore[arg-type]  # made with apps
+        assert {c.app_role_id for c in app.consents} == {c.app_role_id for c in was.consents}
+    assert [(p.app_id, p.access_right, p.scope.object_id) for p in now.access_policies] == [  # type: ignore[union-attr]  # made with policies
+        (p.app_id, p.access_right, p.scope.object_id)
+        for p in given.access_policies  # type: ignore[union-attr]  # as above
+    ]
 
 
 def test_which_files_there_are_does_not_depend_on_what_is_known(tmp_path: Path) -> None:

@@ -19,7 +19,10 @@ _DEPTH = 12
 
 
 class After(Noun, frozen=True):
-    """What a script follows: the result of the one before it, ``seconds`` after that ended, and evidence that must be seen."""
+    """What a script follows: the result of the one before it, ``seconds`` after that ended, and evidence that must be seen.
+
+    ``script`` is empty where none comes before it: then it follows evidence alone.
+    """
 
     script: str
     stage: str

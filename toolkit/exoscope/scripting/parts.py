@@ -101,7 +101,7 @@ def parts_of(
                 if missing:
                     why = f"{', '.join(missing)} has no value before an earlier step was done"
                     left.append(LeftOut(name, each.id, why))
-                elif previous is None and (waiting or evidence):
+                elif waiting and not (previous and previous[0]):
                     left.append(LeftOut(name, each.id, "it follows a wait that no script of this plan begins"))
                 else:
                     after = previous and After(previous[0], previous[1], waiting, tuple(evidence))
@@ -111,9 +111,9 @@ def parts_of(
             waiting, evidence = 0, {}
         waiting += math.ceil(max((gate_seconds(gate, waits, lengthen=lengthen) for gate in each.gates), default=0.0))
         evidence |= {str(witness): None for gate in each.gates for witness in gate.evidence}
-        if previous is not None and each.gates:
+        if each.gates:
             # A stage may be nothing but its gate: what follows then names that stage as the one whose proof must be seen.
-            previous = (previous[0], each.id)
+            previous = (previous[0] if previous else "", each.id)
     return tuple(parts), tuple(left)
 
 

@@ -19,6 +19,7 @@ from exoscope.model import PlanFile, Snapshot
 from exoscope.planning import dump_plan, load_plan, plan_scope
 from exoscope.rehearsing import rehearse as rehearsing
 from exoscope.rehearsing.watching import Delays
+from exoscope.running import tenancy
 from twin_fixtures import OMNISCOPE, OMNISCOPE_GROUP, load_sample
 
 INTENT = f"""\
@@ -59,7 +60,7 @@ def test_a_plan_is_rehearsed_and_taken_back(tenant: Path) -> None:
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
     assert (answer["verdict"], answer["gained"], answer["lost"], answer["undone"]) == ("proven", [], [], True)
-    assert answer["steps"] == 5
+    assert (answer["steps"], answer["asked"]) == (5, 1)
     assert answer["plan"] == json.loads(plan.read_text(encoding="utf-8"))["hash"]
     assert answer["moments"] > 10
     assert answer["decisions"] > answer["moments"]
@@ -77,6 +78,8 @@ def test_gates_that_do_not_wait_are_found_out(tenant: Path, monkeypatch: pytest.
         return replace(desk, waits=dict.fromkeys(desk.waits, 0.0))
 
     monkeypatch.setattr(rehearsing, "desk_for", hasty)
+    monkeypatch.setattr(rehearsing, "ASKED", 0)
+    monkeypatch.setattr(tenancy, "gate_proof", None)  # whoever asks a witness fails
     file, tenant_read = loaded(tenant)
     told: list[str] = []
     # No client calls while the consent goes, so only the states themselves can tell that it went too early.
@@ -85,6 +88,7 @@ def test_gates_that_do_not_wait_are_found_out(tenant: Path, monkeypatch: pytest.
     assert answer.lost
     assert {each.permission for each in answer.lost} >= {"Mail.Read"}
     assert answer.gained == ()
+    assert answer.asked == 0
 
 
 def refused(words: list[object], capsys: pytest.CaptureFixture[str], code: int) -> Any:

@@ -23,11 +23,18 @@ SHOWN = 5
 
 
 def compare(
-    app: AppPlan, left: Sequence[Step], known: Mapping[str, str], snapshot: Snapshot, *, migrating: bool = False
+    app: AppPlan,
+    left: Sequence[Step],
+    known: Mapping[str, str],
+    snapshot: Snapshot,
+    *,
+    migrating: bool = False,
+    reach: Reach | None = None,
 ) -> Survey:
     """What moved for one app. ``left`` are its steps to do, ``known`` what holes stand for (``<step-1.guid>`` → text).
 
-    ``migrating``: the scope must still hold just whom the app's policies let through, until its consents are gone.
+    ``migrating``: the scope must still hold just whom the app's policies let through, until its consents are gone. ``reach`` is
+    over this very snapshot, where one is at hand: its indexes serve many apps.
     Raises Unreadable when what the steps change was not read.
     """
     there = states.find_app(snapshot, app.app_id)
@@ -37,7 +44,7 @@ def compare(
         return Survey((), (f"the app {app.display_name} is not in the tenant any more",))
     if there.object_id.casefold() != app.object_id.casefold():
         return Survey((), (f"the service principal of {app.display_name} is {there.object_id}, not {app.object_id}",))
-    now = Reach(snapshot)
+    now = Reach(snapshot) if reach is None else reach
     changed, holes = snapshot, dict(known)
     for step in left:
         try:

@@ -45,6 +45,7 @@ class LiveTenancy:
         self._lengthen = lengthen
         self._progress = progress
         self._snapshot: Snapshot | None = None
+        self._reach: Reach | None = None
         self._read_at: datetime | None = None
         self._written: set[str | None] = set()
 
@@ -67,7 +68,8 @@ class LiveTenancy:
 
     def survey(self, plan: Plan, app: AppPlan, left: Sequence[Step], known: Mapping[str, str]) -> Survey:
         """See :class:`exoscope.running.ports.Tenancy`."""
-        return compare(app, left, known, self.snapshot(plan, app.app_id), migrating=plan.purpose == "migrate")
+        reach = self._reached(plan, app.app_id)
+        return compare(app, left, known, reach.snapshot, migrating=plan.purpose == "migrate", reach=reach)
 
     def replan(self, plan: Plan, app_id: str) -> bytes:
         """See :class:`exoscope.running.ports.Tenancy`."""
@@ -84,7 +86,7 @@ class LiveTenancy:
             self._connection,
             app,
             gate,
-            Reach(self.snapshot(plan, app.app_id)),
+            self._reached(plan, app.app_id),
             History(
                 settled_at=since + timedelta(seconds=self._waits["cache"]),
                 old_tokens_until=since + timedelta(seconds=gate_seconds(tokens, self._waits, lengthen=self._lengthen))
@@ -106,6 +108,13 @@ class LiveTenancy:
             self._read_at = now
             self._written.clear()
         return self._snapshot
+
+    def _reached(self, plan: Plan, app: str) -> Reach:
+        """Reach over the tenant as it reads; one reading's indexes serve every app that is asked about meanwhile."""
+        snapshot = self.snapshot(plan, app)
+        if self._reach is None or self._reach.snapshot is not snapshot:
+            self._reach = Reach(snapshot)
+        return self._reach
 
     def _say(self, text: str) -> None:
         self._progress(Event("step", text))

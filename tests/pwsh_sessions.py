@@ -49,6 +49,7 @@ def session(twin: Twin, folder: Path, *words: str, app: str | None = None) -> li
         encoding="utf-8",
         timeout=240,
         env=environ,
+        cwd=folder,
         check=False,
     )
     pieces = re.split(r"^== (\d+)$", done.stdout, flags=re.MULTILINE)

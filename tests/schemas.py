@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from exoscope.checking import StageAnswer
 from exoscope.model import PlanFile, Proof, Snapshot, Tenant, Unread
 from exoscope.planning.answer import MigrateAnswer, PlanAnswer, ShownAnswer
 from exoscope.reach import MailboxAnswer, ReachAnswer, Story
@@ -142,6 +143,7 @@ ANSWERS: dict[str, tuple[type, str]] = {
     "demo": (DemoAnswer, "exoscope demo --json"),
     "rehearse": (Rehearsal, "exoscope rehearse --json"),
     "verify": (Proof, "exoscope verify --json"),
+    "verify-stage": (StageAnswer, "exoscope verify --stage --json"),
     "error": (ErrorAnswer, "a failure of any command with --json"),
 }
 

@@ -62,7 +62,7 @@ function Test-ExoscopeFollows {
         }
     }
     if ($after['evidence'].Count -gt 0 -and $EvidenceSeen -cne $after['stage']) {
-        Stop-ExoscopeRun 'refused' "stage $($after['stage']) ends with evidence ($($after['evidence'] -join ', ')): see it with exoscope verify, then give -EvidenceSeen $($after['stage']). Nothing was changed." 4
+        Stop-ExoscopeRun 'refused' "stage $($after['stage']) ends with evidence ($($after['evidence'] -join ', ')): see it with exoscope verify --stage $($after['stage']), then give -EvidenceSeen $($after['stage']). Nothing was changed." 4
     }
 }
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +19,7 @@ from exoscope.checking import verify_recorded
 from exoscope.clock import SystemClock
 from exoscope.intent import loads_intent
 from exoscope.model import Plan, PlanFile, Proof, Snapshot
-from exoscope.planning import plan_hash, plan_scope
+from exoscope.planning import load_plan, plan_hash, plan_scope
 from exoscope.planning.effect import apply_steps
 from exoscope.planning.timing import WAITS
 from exoscope.profile import load_profile
@@ -187,3 +191,68 @@ def test_an_app_that_is_not_scoped_is_violated_as_over_a_connection(tmp_path: Pa
         proof, _ = live(file.plan, twin)
         assert proof.verdict == "violated"
         assert told(proven(file, taken, tmp_path)) == told(proof)
+
+
+@pytest.mark.long
+def test_the_whole_job_with_no_connection_of_exoscopes_own(tmp_path: Path) -> None:
+    """As docs/scripts.md tells it: every tenant call is made by a script, and exoscope has nobody to sign in as."""
+    tenant = few(load_sample())
+    (tmp_path / "scope.yaml").write_text(INTENT, encoding="utf-8")
+    environ = {k: v for k, v in os.environ.items() if not k.startswith("EXOSCOPE")}
+
+    def exo(*words: object, code: int = 0) -> Any:
+        command = [sys.executable, "-m", "exoscope", *map(str, words), "--json"]
+        done = subprocess.run(
+            command, capture_output=True, text=True, cwd=tmp_path, env=environ, timeout=120, check=False
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return json.loads(done.stdout)
+
+    with exoscope.twin.serve(tenant, propagation=0.1, token_lifetime=900.0) as twin:
+        ready = twin.ready
+        graph, exchange = (ready[name].removesuffix("/v1.0") for name in ("graph", "admin_api"))
+        exchange = "/".join(exchange.split("/")[:3])
+        authority = "/".join(ready["authority"].split("/")[:3])
+        (tmp_path / "exoscope.toml").write_text(
+            f'tenant = "{tenant.tenant.id}"\nstate = "state"\n'
+            f'[endpoints]\nauthority = "{authority}"\ngraph = "{graph}"\nexchange = "{exchange}"\nca = "{ready["ca"]}"\n'
+            "[waits]\ncache = 1\ntoken = 2\nmanaged_identity = 2\nlong_token = 2\n",
+            encoding="utf-8",
+        )
+        run: Any = partial(session, twin, tmp_path)
+        # Read, and plan.
+        names = [each["file"] for each in exo("script", "--read", "--for", "scope.yaml", "-o", "read")["files"]]
+        ended = run(CONNECT, f"& 'read/{names[0]}'", f"& 'read/{names[1]}' -AccessToken $token")
+        assert [each.code for each in ended] == [0, 0, 0], ended
+        noted = [f"read/{name}.result.jsonl" for name in names]
+        exo("snapshot", "--from-script", *noted, "--for", "scope.yaml", "-o", "tenant.json")
+        exo("plan", "scope.yaml", "--snapshot", "tenant.json", "-o", "plan.json")
+        change = [each["file"] for each in exo("script", "plan.json", "-o", "change")["files"]]
+        checks = [each["file"] for each in exo("script", "plan.json", "--check", "-o", "check")["files"]]
+        app = load_plan((tmp_path / "plan.json").read_bytes()).plan.apps[0].app_id
+
+        def checked(*words: str, code: int = 0) -> Any:
+            files = [f"check/{name}" for name in checks]
+            tokens = ("", " -AccessToken $token", " -AccessToken $appToken")
+            calls = [f"& '{file}'{given}" for file, given in zip(files, tokens, strict=True)]
+            ended = run(CONNECT, *calls, app=app)
+            assert [each.code for each in ended] == [0, 0, 0, 0], ended
+            return exo(
+                "verify", "plan.json", "--from-script", *(f"{file}.result.jsonl" for file in files), *words, code=code
+            )
+
+        # Nothing is granted yet; then it is, and the gate opens; then the consent goes.
+        assert checked("--stage", "grant", code=1)["verdict"] == "violated"
+        ended = run(CONNECT, f"& 'change/{change[0]}' -ReadBackSeconds 30")
+        assert ended[1].code == 0, ended
+        exo("verify", "plan.json", "--snapshot", "tenant.json", "--from-script", f"change/{change[0]}.result.json")
+        assert checked("--stage", "grant")["verdict"] == "configured"
+        assert exo("verify", "plan.json", "--from-script", *(f"check/{name}.result.jsonl" for name in checks), code=1)
+        before = f"-AfterResult 'change/{change[0]}.result.json' -EvidenceSeen grant"
+        ended = run(f"& 'change/{change[1]}' -AccessToken $token -ReadBackSeconds 30 {before}")
+        assert ended[0].code == 0, ended
+        exo("verify", "plan.json", "--from-script", f"change/{change[1]}.result.json")
+        # Each session has a token of its own: the last one is from after the removal.
+        assert checked("--stage", "cutover")["verdict"] == "proven"
+        proof = exo("verify", "plan.json", "--from-script", *(f"check/{name}.result.jsonl" for name in checks))
+        assert proof["verdict"] == "proven" and proof["apps"][0]["scoped"] is True

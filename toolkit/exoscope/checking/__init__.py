@@ -3,6 +3,15 @@
 from __future__ import annotations
 
 from exoscope.checking.recorded import verify_recorded
+from exoscope.checking.stages import StageAnswer, verify_stage, verify_stage_recorded
 from exoscope.checking.verify import Subject, Verification, verify
 
-__all__ = ["Subject", "Verification", "verify", "verify_recorded"]
+__all__ = [
+    "StageAnswer",
+    "Subject",
+    "Verification",
+    "verify",
+    "verify_recorded",
+    "verify_stage",
+    "verify_stage_recorded",
+]

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 from exoscope.checking.history import Past, past
-from exoscope.checking.verify import Verification, conclusion
-from exoscope.model import PlanFile, WaitKind
+from exoscope.checking.verify import Verification, claims_of, conclusion
+from exoscope.model import Noun, PlanFile, Snapshot, WaitKind
 from exoscope.outcome import Refused
-from exoscope.proving import Options, of_plan, prove
+from exoscope.proving import Options, prove
 from exoscope.reach import Reach
 from exoscope.reading import read_snapshot
 from exoscope.running import Store
@@ -22,6 +22,41 @@ AHEAD = timedelta(minutes=10)
 """By how much the clock of the machine where the scripts ran may be ahead."""
 
 _AGAIN = "Run the files of exoscope script --check again."
+
+
+class Seen(Noun, frozen=True):
+    """What results hold for a proof: the tenant read, what the journals say, and whom the scripts asked about."""
+
+    snapshot: Snapshot
+    known: Past
+    options: Options
+
+
+def see(
+    file: PlanFile,
+    results: Recorded,
+    store: Store,
+    *,
+    waits: Mapping[WaitKind, float],
+    lengthen: bool,
+    now: datetime,
+    progress: Callable[[str], None],
+) -> Seen:
+    """Results of a check of this plan. Raises Refused (``other-plan``; ``outdated``: too old, of the future, or of before a
+    change that a journal tells of), WrongTenant, and the ServiceError family.
+    """
+    if results.plan != file.hash:
+        about = "of no plan" if results.plan is None else f"of the plan {results.plan}"
+        raise Refused(
+            f"the results are {about}, not of {file.hash}",
+            code="other-plan",
+            next="Prove a plan with the results of exoscope script --check PLAN_JSON.",
+        )
+    tenant = results.prove_tenant(file.plan.tenant)
+    known = past(store, tenant.id, file.hash, waits, lengthen=lengthen)
+    _refuse_outdated(results, known, waits, now)
+    fresh = read_snapshot(results, wanted=wanted_by(file.plan), progress=progress)
+    return Seen(fresh, known, Options(seed=results.seed, asked=dict(results.asked)))
 
 
 def verify_recorded(
@@ -37,29 +72,17 @@ def verify_recorded(
 ) -> Verification:
     """Prove a plan over what scripts noted, as it was when they ran. Nothing is asked; what they did not ask is unknown.
 
-    Raises Refused (``other-plan``; ``outdated``: too old, of the future, or of before a change that a journal tells of),
-    WrongTenant, Unreadable, and the ServiceError family.
+    Raises as :func:`see`, and Unreadable.
     """
-    if results.plan != file.hash:
-        about = "of no plan" if results.plan is None else f"of the plan {results.plan}"
-        raise Refused(
-            f"the results are {about}, not of {file.hash}",
-            code="other-plan",
-            next="Prove a plan with the results of exoscope script --check PLAN_JSON.",
-        )
-    tenant = results.prove_tenant(file.plan.tenant)
-    known = past(store, tenant.id, file.hash, waits, lengthen=lengthen)
-    _refuse_outdated(results, known, waits, now)
-    fresh = read_snapshot(results, wanted=wanted_by(file.plan), progress=progress)
-    reach = Reach(fresh)
-    claims = tuple(of_plan(app, reach) for app in file.plan.apps)
-    options = Options(seed=results.seed, asked=dict(results.asked))
-    proof = prove(results, reach, claims, options, known.histories, results.clock, progress)
+    seen = see(file, results, store, waits=waits, lengthen=lengthen, now=now, progress=progress)
+    reach = Reach(seen.snapshot)
+    claims = claims_of(file.plan, reach)
+    proof = prove(results, reach, claims, seen.options, seen.known.histories, results.clock, progress)
     return conclusion(
         proof,
-        fresh,
+        seen.snapshot,
         claims,
-        known,
+        seen.known,
         waits,
         subject=file,
         started=results.started,

@@ -100,9 +100,7 @@ def _once(
     wanted = wanted_by(planned) if planned else wanted_for(_intent(subject))
     fresh = read_snapshot(connection, wanted=wanted, progress=progress)
     reach = Reach(fresh)
-    # An app that a migration found gone (it has no object id in the plan) claims nothing.
-    there = [app for app in planned.apps if app.object_id] if planned else []
-    claims = tuple(of_plan(app, reach) for app in there) if planned else of_intent(_intent(subject), reach)
+    claims = claims_of(planned, reach) if planned else of_intent(_intent(subject), reach)
     known = past(store, tenant.id, subject.hash if isinstance(subject, PlanFile) else None, waits, lengthen=lengthen)
     _forewarn(connection, reach, claims, options, known, say)
     proof = prove(connection, reach, claims, options, known.histories, clock, progress)
@@ -119,6 +117,11 @@ def _once(
         operator=operator,
         graph=connection.profile.endpoints.graph,
     )
+
+
+def claims_of(plan: Plan, reach: Reach) -> tuple[AppClaim, ...]:
+    """What a plan claims. An app that a migration found gone (it has no object id in the plan) claims nothing."""
+    return tuple(of_plan(app, reach) for app in plan.apps if app.object_id)
 
 
 def conclusion(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from exoscope.cli import frame, roads, script_reading
+from exoscope.cli import frame, proofs, roads, script_reading
 from exoscope.cli.planning import Waits
 from exoscope.cli.printing import line, plain
 from exoscope.outcome import BadInput, verdict_exit
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from exoscope.checking import Subject, Verification
-    from exoscope.model import Check, Proof
     from exoscope.proving import Options
 
 
@@ -37,6 +36,11 @@ if TYPE_CHECKING:
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
     help="With --from-script, where it begins the run: the snapshot that the plan was made from; else the one beside the plan.",
+)
+@click.option(
+    "--stage",
+    metavar="STAGE",
+    help="Ask only what the gate at the end of this stage of the plan needs, as resume does. Exit 0 where it opens.",
 )
 @click.option(
     "--sample",
@@ -82,6 +86,7 @@ def command(
     files: tuple[Path, ...],
     from_script: tuple[Path, ...],
     snapshot: Path | None,
+    stage: str | None,
     sample: int | None,
     everything: bool,
     seed: int,
@@ -103,7 +108,8 @@ def command(
     only configured. --from-script needs no connection. Of the results of a check it proves the plan, as it was when the scripts
     ran; whom they asked about was said when they were written. The result of a change proves nothing yet: what the script sent
     and saw is noted in the run of its plan, which is begun where there is none. `exoscope resume` settles each such step by
-    reading the tenant; `exoscope script` writes the next files with what the script saw.
+    reading the tenant; `exoscope script` writes the next files with what the script saw. --stage tells what the gate at the end of
+    a stage needs to see: exit 0 where it opens (proven, or configured).
     """
     subject, results, checked = _sorted(files, from_script)
     proving = (sample, limit_refusals, wait, parallel)
@@ -111,7 +117,7 @@ def command(
     if from_script and (everything or probe_send or seeded or yes or any(each is not None for each in proving)):
         raise click.UsageError("--from-script asks nobody, so no option of asking goes with it")
     if from_script and not checked:
-        if counts or accept or evidence is not None:
+        if counts or accept or stage or evidence is not None:
             raise click.UsageError("the result of a change proves nothing yet, so no option of the proof goes with it")
         _take(results[0], subject, snapshot, profile, state, as_json=as_json)
         return
@@ -124,25 +130,95 @@ def command(
     if counts and evidence is None:
         raise click.UsageError("--counts is about --evidence")
     meant = _subject(subject)
+    if stage is not None:
+        if counts or accept or wait is not None or evidence is not None:
+            raise click.UsageError("--stage asks one gate: no --accept, --evidence, --counts or --wait goes with it")
+        options = _options(seed, sample, limit_refusals, everything=everything, send=probe_send)
+        _stage(meant, stage, results, options, profile, state, yes=yes, parallel=parallel or 1, as_json=as_json)
+        return
     if evidence is not None:
         for each in (subject, *results):
             _check_place(evidence, each)
     if checked:
         done = _recorded(meant, results, profile, state)
     else:
-        from exoscope.proving import Options
-
-        options = Options(
-            seed=seed, sample=sample, everything=everything, limit_refusals=limit_refusals, send=probe_send
-        )
+        options = _options(seed, sample, limit_refusals, everything=everything, send=probe_send)
         done = _live(meant, options, wait or 0.0, profile, state, yes=yes, parallel=parallel or 1)
     if evidence is not None:
         _write(done, evidence, counts=counts)
     if as_json:
         frame.answer(done.proof)
     else:
-        _print(done.proof)
+        proofs.print_proof(done.proof)
     ending = verdict_exit(done.proof.verdict, accept_configured=accept == "configured")
+    if ending:
+        frame.finish(ending)
+
+
+def _options(seed: int, sample: int | None, limit_refusals: int | None, *, everything: bool, send: bool) -> Options:
+    from exoscope.proving import Options
+
+    return Options(seed=seed, sample=sample, everything=everything, limit_refusals=limit_refusals, send=send)
+
+
+def _stage(
+    meant: Subject,
+    stage: str,
+    results: Sequence[Path],
+    options: Options,
+    profile: Path | None,
+    state: Path | None,
+    *,
+    yes: bool,
+    parallel: int,
+    as_json: bool,
+) -> None:
+    """The evidence of one gate, over a connection or over results of scripts."""
+    from exoscope.checking import verify_stage, verify_stage_recorded
+    from exoscope.clock import SystemClock
+    from exoscope.model import PlanFile
+    from exoscope.profile import state_dir
+    from exoscope.reading import Connection
+    from exoscope.running import Store
+
+    if not isinstance(meant, PlanFile):
+        raise BadInput("--stage is about a stage of a plan", next="Name the plan.")
+
+    def progress(text: str) -> None:
+        frame.passing(plain(text))
+
+    waits, clock = Waits(profile), SystemClock()
+    if results:
+        used = script_reading.profile_in_use(profile)
+        answer = verify_stage_recorded(
+            meant,
+            stage,
+            script_reading.take_readings(results, profile),
+            Store(state_dir(state, os.environ, used)),
+            waits=waits.seconds,
+            lengthen=waits.lengthen,
+            now=clock.now(),
+            progress=progress,
+        )
+    else:
+        loaded = roads.profile_with_road(profile, yes=yes)
+        store = Store(state_dir(state, os.environ, loaded))
+        with Connection(loaded, clock, lambda text: frame.say(plain(text)), parallel=parallel) as connection:
+            answer = verify_stage(
+                meant,
+                stage,
+                connection,
+                store,
+                options=options,
+                waits=waits.seconds,
+                lengthen=waits.lengthen,
+                progress=progress,
+            )
+    if as_json:
+        frame.answer(answer)
+    else:
+        proofs.print_stage(answer)
+    ending = verdict_exit(answer.verdict, accept_configured=True)
     if ending:
         frame.finish(ending)
 
@@ -297,52 +373,3 @@ def _write(done: Verification, path: Path, *, counts: bool) -> None:
     system.write_private(page, to_html(told, tallies=tallies).encode("utf-8"), replace=True)
     system.write_private(data, to_json(told), replace=True)
     frame.say(f"Evidence: {page} and {data}")
-
-
-def _print(proof: Proof, limit: int = 20) -> None:
-    line(f"Verdict: {proof.verdict}")
-    for app in proof.apps:
-        line()
-        scoped = "scoped" if app.scoped else f"NOT scoped ({', '.join(app.not_scoped_because)})"
-        line(f"{app.display_name} ({app.app_id}): {scoped}")
-        for name, seen in app.permissions.items():
-            inside = sum(1 for check in seen.checks if check.expected == "allowed")
-            line(f"  {name}: {seen.verdict}{': ' + seen.why if seen.why else ''}")
-            line(f"    {inside} mailboxes inside; {seen.sampled} of {seen.of} outside were asked")
-            if seen.upper_bound:
-                line(
-                    f"    0 leaks in {seen.sampled} of {seen.of}: below {seen.upper_bound:.2%} at 95 % (seed {seen.seed})"
-                )
-            _print_odd(seen.checks, limit)
-    for moved in proof.moved[:limit]:
-        line(f"  {moved.mailbox} {moved.change} the scope since the plan ({moved.permission})")
-    if len(proof.moved) > limit:
-        line(f"  and {len(proof.moved) - limit} more joined or left")
-    line()
-    if proof.ready_at:
-        line(f"Come back at {proof.ready_at}.")
-    if proof.old_tokens_until:
-        line(f"Tokens issued before the removal may act until {proof.old_tokens_until}.")
-    if proof.verdict == "configured":
-        frame.say("Only configured, which --accept configured counts as success: no witness could show more.")
-    line("Not covered:")
-    for each in proof.not_covered:
-        line(f"  {each}")
-
-
-def _print_odd(checks: Sequence[Check], limit: int) -> None:
-    """What is not as expected: once for all mailboxes of which the witnesses say the same, with the one command that mends it."""
-    alike: dict[tuple[str | None, ...], list[str]] = {}
-    for check in checks:
-        if check.cause:
-            told = (check.expected, check.predicted, check.exchange, check.graph, check.cause, check.remedy)
-            alike.setdefault(told, []).append(check.mailbox)
-    for (expected, predicted, exchange, graph, cause, remedy), mailboxes in alike.items():
-        more = f" and {len(mailboxes) - limit} more (--json has all)" if len(mailboxes) > limit else ""
-        line(
-            f"    {cause}, {len(mailboxes)} mailbox(es): expected {expected}, predicted {predicted}, "
-            f"Exchange {exchange}, Graph {graph}"
-        )
-        line(f"      {', '.join(mailboxes[:limit])}{more}")
-        if remedy:
-            line(f"      mend: {remedy}")

@@ -119,7 +119,8 @@ def _only(planned: AppPlan, mechanism: Mechanism) -> AppPlan:
 
 def _baseline(sources: Sources, planned: AppPlan, reach: Reach, options: Options, progress: Progress) -> GateProof:
     """Whether Exchange's own test of the policies agrees with what the rules predict, before a migration changes anything."""
-    chosen = baseline(reach, planned.app_id, seed=options.seed)
+    answers = None if options.asked is None else options.asked.get(planned.app_id.casefold())
+    chosen = baseline(reach, planned.app_id, seed=options.seed, tested=None if answers is None else answers.tested)
     exchange = Exchange(sources.exchange, reach, reach.find_app(planned.app_id), progress)
     tested = exchange.policies_leave([reach.find_mailbox(address) for address in chosen.ask])
     wrong = [address for address, said in tested.items() if (said == "allowed") != (address in chosen.allowed)]

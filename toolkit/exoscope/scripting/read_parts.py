@@ -63,7 +63,7 @@ def check_parts(
         script="01-check-exchange.ps1",
         purpose="check",
         plan=plan_hash,
-        apps=tuple(_checked(app) for app in plan.apps),
+        apps=tuple(_checked(app, plan) for app in plan.apps if app.object_id),
         sample=asking.sample,
         everything=asking.everything,
         whole=asking.whole,
@@ -103,8 +103,11 @@ def _named(app: CheckedApp) -> CheckedApp:
     return replace(app, filters=(), groups=(), inside=(), outside=())
 
 
-def _checked(app: AppPlan) -> CheckedApp:
+def _checked(app: AppPlan, plan: Plan) -> CheckedApp:
     entries = app.entries
+    evidence = {
+        each for stage in plan.stages for gate in stage.gates if gate.app_id == app.app_id for each in gate.evidence
+    }
     return CheckedApp(
         app_id=app.app_id,
         object_id=app.object_id,
@@ -122,7 +125,7 @@ def _checked(app: AppPlan) -> CheckedApp:
             for address in (*each.prove.never, *(each.expected.addresses if each.expected.all_but else ()))
         ),
         everyone=any(_everyone(each) for each in entries),
-        policies=any(each.mechanism == "access-policy" for each in entries),
+        policies=bool(evidence & {"policy", "baseline"}) or any(each.mechanism == "access-policy" for each in entries),
         permissions=_once(name for each in entries for name in each.permissions if catalog.probe_for(name) is not None),
     )
 

@@ -91,3 +91,9 @@ function Get-ExoscopePlace($Step, $Seen) {
 function Get-ExoscopeEntry([string] $Id) {
     foreach ($entry in $ExoscopeResult['steps']) { if ($entry['id'] -ceq $Id) { return $entry } }
 }
+
+function Test-ExoscopeSame([string] $One, [string] $Other) {
+    # Names and filters without case, but character by character: -eq compares as a language does (InvariantCulture), and passes
+    # over what nobody sees. Source: about_Comparison_Operators; PowerShell-Docs #9982.
+    [string]::Equals($One, $Other, [System.StringComparison]::OrdinalIgnoreCase)
+}

@@ -104,8 +104,8 @@ function Get-ExoscopeScope($Row, $Seen) {
     }
     if ($kind -eq 'AdministrativeUnit' -and $recipient) {
         $named = @($Seen['units'] | Where-Object {
-                $_.ExternalDirectoryObjectId -eq $recipient -or $_.Guid -eq $recipient -or $_.Name -eq $recipient -or
-                $_.DisplayName -eq $recipient -or $_.DistinguishedName -eq $recipient
+                $_.ExternalDirectoryObjectId -eq $recipient -or $_.Guid -eq $recipient -or (Test-ExoscopeSame $_.Name $recipient) -or
+                (Test-ExoscopeSame $_.DisplayName $recipient) -or (Test-ExoscopeSame $_.DistinguishedName $recipient)
             })
         if ($named.Count -ne 1) { return "administrative_unit $recipient" }
         $id = Get-ExoscopeText $named[0] 'ExternalDirectoryObjectId'
@@ -127,7 +127,7 @@ function Get-ExoscopeAssignee($Row, $Seen) {
     $told = Get-ExoscopeText $Row 'RoleAssigneeName'
     if (-not $told) { $told = Get-ExoscopeText $Row 'RoleAssignee' }
     foreach ($pointer in $Seen['pointers']) { if ($pointer.ObjectId -eq $told) { return "$($pointer.ObjectId)" } }
-    $named = @($Seen['pointers'] | Where-Object { $_.AppId -eq $told -or $_.DisplayName -eq $told })
+    $named = @($Seen['pointers'] | Where-Object { $_.AppId -eq $told -or (Test-ExoscopeSame $_.DisplayName $told) })
     if ($named.Count -eq 1) { return "$($named[0].ObjectId)" }
     return $told
 }
@@ -136,7 +136,7 @@ function Find-ExoscopeRow($Step, $Seen) {
     # The one row that shows a group or a policy, named as the plan names it; null where it is not there.
     $key = $Step['key']
     if ($Step['kind'] -eq 'group') {
-        return Get-ExoscopeOnly @($Seen['distribution_group'] | Where-Object { $_.Name -eq $key['name'] }) "the group $($key['name'])"
+        return Get-ExoscopeOnly @($Seen['distribution_group'] | Where-Object { Test-ExoscopeSame $_.Name $key['name'] }) "the group $($key['name'])"
     }
     if ($Step['kind'] -eq 'access_policy') {
         $ids = @($key['group'])
@@ -176,7 +176,7 @@ function Test-ExoscopeFills {
         if ($null -eq $row) { return "$($fill['object']), which $($fill['step']) made, is not there." }
         foreach ($name in @($fill['values'].Keys)) {
             $read = Get-ExoscopeText $row ($name.Replace('_', ''))
-            if ($read -ne $fill['values'][$name]) { return "$($fill['object']), which $($fill['step']) made, has the $name $read; this file was written for $($fill['values'][$name])." }
+            if (-not (Test-ExoscopeSame $read $fill['values'][$name])) { return "$($fill['object']), which $($fill['step']) made, has the $name $read; this file was written for $($fill['values'][$name])." }
         }
     }
     return ''
@@ -197,7 +197,7 @@ function Find-ExoscopeState($Step, $Seen) {
             return @{ 'display_name' = (Get-ExoscopeText $row 'DisplayName') }
         }
         'management_scope' {
-            $row = Get-ExoscopeOnly @($Seen['scope'] | Where-Object { $_.Name -eq $key['name'] }) "the scope $($key['name'])"
+            $row = Get-ExoscopeOnly @($Seen['scope'] | Where-Object { Test-ExoscopeSame $_.Name $key['name'] }) "the scope $($key['name'])"
             if ($null -eq $row) { return $null }
             return @{
                 'recipient_filter' = (Get-ExoscopeText $row 'RecipientFilter')
@@ -206,7 +206,7 @@ function Find-ExoscopeState($Step, $Seen) {
             }
         }
         'role_assignment' {
-            $row = Get-ExoscopeOnly @($Seen['assignment'] | Where-Object { $_.Name -eq $key['name'] }) "the assignment $($key['name'])"
+            $row = Get-ExoscopeOnly @($Seen['assignment'] | Where-Object { Test-ExoscopeSame $_.Name $key['name'] }) "the assignment $($key['name'])"
             if ($null -eq $row) { return $null }
             $type = Get-ExoscopeText $row 'RoleAssigneeType'
             if ($type -and $type -ne 'ServicePrincipal') { throw "ExoscopeAnswer: the assignment $($key['name']) is not given to a service principal." }
@@ -278,13 +278,13 @@ function Test-ExoscopeField([string] $Kind, [string] $Name, $Observed, $Expected
     $same = $false
     switch ("$Kind.$Name") {
         'management_scope.recipient_filter' {
-            if ($Observed -ceq $Expected) { return 'yes' }
+            if ([string]::Equals("$Observed", "$Expected")) { return 'yes' }
             $one = Get-ExoscopeFilter $Observed
             $other = Get-ExoscopeFilter $Expected
-            if ($null -eq $one -or $null -eq $other -or $one -ne $other) { return 'unclear' }
+            if ($null -eq $one -or $null -eq $other -or -not (Test-ExoscopeSame $one $other)) { return 'unclear' }
             return 'yes'
         }
-        'role_assignment.scope' { $same = $Observed -eq (Get-ExoscopeExpectedScope $Expected) }
+        'role_assignment.scope' { $same = Test-ExoscopeSame $Observed (Get-ExoscopeExpectedScope $Expected) }
         'group.members' { $same = Test-ExoscopeSet @($Observed | Where-Object { $Moved -notcontains $_ }) @($Expected | Where-Object { $Moved -notcontains $_ }) }
         'group.owners' {
             # A role group that owns it (the operator's, by its name) is no person. Other names cannot be told here.
@@ -294,9 +294,9 @@ function Test-ExoscopeField([string] $Kind, [string] $Name, $Observed, $Expected
         }
         { $_ -eq 'access_policy.description' -or $_ -eq 'group.notes' } {
             # Text for people: Exchange may end it with a line break.
-            $same = (("$Observed" -split '\s+') -join ' ').Trim() -ceq (("$Expected" -split '\s+') -join ' ').Trim()
+            $same = [string]::Equals((("$Observed" -split '\s+') -join ' ').Trim(), (("$Expected" -split '\s+') -join ' ').Trim())
         }
-        default { $same = "$Observed" -eq "$Expected" }
+        default { $same = Test-ExoscopeSame "$Observed" "$Expected" }
     }
     if ($same) { return 'yes' }
     return 'no'

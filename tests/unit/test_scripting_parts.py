@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ from exoscope.model import Plan, Request
 from exoscope.outcome import BadInput, GuardRefused, NotFound, Refused
 from exoscope.planning import plan_hash
 from exoscope.planning.timing import WAITS
+from exoscope.powershell import template_dir
 from exoscope.scripting import ScriptData, bytes_of, explain, graph_root, parts_of
 from exoscope.scripting.data import Fill, read_data, write_data
 from scripting_plans import datas, renamed, sample_plan, with_values
@@ -109,6 +111,16 @@ def test_a_file_has_its_mark_and_is_ascii_before_its_first_statement(scripts: di
         assert content.startswith(MARK) and b"\r" not in content
         head = content.removeprefix(MARK).split(b"if ('", 1)[0]
         assert head.isascii()
+
+
+def test_names_and_filters_are_compared_character_by_character() -> None:
+    """PowerShell's own operators compare as a language does: 'a' -eq "a$([char] 0x200b)" is true where .NET has ICU."""
+    text = (template_dir() / "change" / "exchange.ps1").read_text(encoding="utf-8")
+    compared = re.findall(r"(\S+) (-c?(?:eq|ne|contains|notcontains)) (\S+)", text)
+    assert len(compared) > 40
+    asked = [each for each in compared if not re.match(r"['0-9]|\$null", each[2]) and "$null" not in each[0]]
+    named = [each for each in asked if re.search(r"Name\b|Observed|Expected|\$one|Filter", each[0] + each[2])]
+    assert not named
 
 
 def test_the_guard_explains_our_files(scripts: dict[str, ScriptData]) -> None:

@@ -12,9 +12,11 @@ import exoscope.twin
 from exoscope.intent import loads_intent
 from exoscope.model import Plan
 from exoscope.planning import plan_scope, states
+from exoscope.planning.migration import plan_migration
 from exoscope.running.filling import fill_subject
 from exoscope.scripting import ScriptData, ScriptStep, bytes_of
 from exoscope.twin.server import Twin
+from planning_tenants import tenant
 from powershell_oracles import pwsh
 from scripting_chain import MG_GRAPH, Chain, connect, planned, run
 from twin_fixtures import OMNISCOPE, OMNISCOPE_GROUP, load_sample
@@ -221,10 +223,10 @@ apps:
 def test_customisation_and_every_kind_of_scope(tmp_path: Path) -> None:
     sample = load_sample()
     organization = msgspec.structs.replace(sample.organization, is_dehydrated=True)  # type: ignore[type-var]  # it was read
-    tenant = msgspec.structs.replace(sample, organization=organization)
-    plan = plan_scope(tenant, loads_intent(SCOPES, "scope.yaml"), accept_customization=True)
-    with exoscope.twin.serve(tenant, propagation=0.2, token_lifetime=600.0) as twin:
-        chain = Chain(tmp_path, twin, plan, tenant)
+    given = msgspec.structs.replace(sample, organization=organization)
+    plan = plan_scope(given, loads_intent(SCOPES, "scope.yaml"), accept_customization=True)
+    with exoscope.twin.serve(given, propagation=0.2, token_lifetime=600.0) as twin:
+        chain = Chain(tmp_path, twin, plan, given)
         names = []
         while (name := due(chain)) is not None:
             chain.run(name)
@@ -237,6 +239,35 @@ def test_customisation_and_every_kind_of_scope(tmp_path: Path) -> None:
             back.run(name)
             back.take(name)
         as_before(back)
+
+
+@pytest.mark.long
+def test_a_migration_by_files_there_and_back(tmp_path: Path) -> None:
+    """Policies are removed at its end, and made again on the way back."""
+    given = tenant(
+        {
+            "mailboxes": ["ada", "bob", "cid"],
+            "groups": {"sales": ["ada"]},
+            "apps": {"omni": {"consents": ["Mail.Read"]}},
+            "policies": [{"app": "omni", "group": "sales"}],
+        }
+    )
+    with exoscope.twin.serve(given, propagation=0.2, token_lifetime=600.0) as twin:
+        before = twin.tenant.snapshot()
+        chain = Chain(tmp_path, twin, plan_migration(given), given)
+        while (name := due(chain)) is not None:
+            chain.run(name)
+            chain.take(name)
+        stands(chain)
+        assert twin.tenant.snapshot().access_policies == ()
+        back = chain.back()
+        while (name := due(back)) is not None:
+            back.run(name)
+            back.take(name)
+        now = twin.tenant.snapshot()
+        assert now.role_assignments == before.role_assignments
+        ours = [(each.app_id, each.access_right, each.scope.object_id) for each in now.access_policies]  # type: ignore[union-attr]  # read whole
+        assert ours == [(each.app_id, each.access_right, each.scope.object_id) for each in before.access_policies]  # type: ignore[union-attr]  # as above
 
 
 @pytest.mark.long

@@ -212,6 +212,38 @@ def test_a_filled_file_is_the_planned_one_but_for_its_holes(tmp_path: Path) -> N
     assert read.pipelines[1][0].parameters["Identity"] == plan.steps[0].target.key["name"]
 
 
+@pytest.mark.parametrize(
+    ("dn", "carried"),
+    [
+        ("CN=O'Brien \u2018\u2019\u201a\u201b '; Remove-Everything #", True),
+        ("CN=<step-2.guid> <step-9.guid>", False),
+        ('CN=$(x) `n "q" --% #> <# \u202e', True),
+        ("--%", True),
+        ("CN=a\n}\n}", True),
+        ("CN=\x00", False),
+        ("CN=\ufffe", False),
+    ],
+)
+def test_whatever_a_value_holds_it_arrives_unchanged_or_not_at_all(dn: str, carried: bool, tmp_path: Path) -> None:
+    given, plan = planned("rbac", [])
+    chain = Chain(tmp_path, plan, given)
+    result = chain.paper.run(chain.datas()["01-grant-exchange.ps1"])
+
+    def rename(entry: Any) -> None:
+        entry["seen"]["distribution_group"][0]["DistinguishedName"] = dn
+
+    chain.take(changed(result, "step-2", rename))
+    written = chain.write()
+    assert bool(written.left) is not carried
+    if carried:
+        (part,) = (part for part in written.parts if part.data.fills)
+        read = explain(bytes_of(part.data))
+        assert read is not None and read.data == part.data
+        (made,) = (each[0] for each in read.pipelines if each[0].cmdlet == "New-ManagementScope")
+        doubled = dn.replace("'", "''")
+        assert made.parameters["RecipientRestrictionFilter"] == f"MemberOfGroup -eq '{doubled}'"
+
+
 @pytest.mark.parametrize(("mechanism", "consents", "apps"), PLANS[1:5:2])
 def test_interrupted_anywhere(mechanism: str, consents: list[str], apps: tuple[str, ...], tmp_path: Path) -> None:
     """Each file dies after each of its sends, its result is taken, and it is run again: nothing is sent twice."""

@@ -13,10 +13,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from exoscope.scripting import ScriptData, bytes_of, explain, text_of
+from exoscope.running.exporting import filled_step
+from exoscope.scripting import ScriptData, ScriptStep, bytes_of, explain, text_of
 from exoscope.scripting.data import After
+from exoscope.scripting.parts import script_step
 from powershell_oracles import pwsh
+from scripting_chain import planned
 from scripting_plans import datas, renamed, sample_plan
+from twin_fixtures import OMNISCOPE, load_sample
 
 PROGRAM = pwsh()
 pytestmark = [
@@ -46,7 +50,7 @@ class Exchange:
         modules.mkdir(parents=True)
         shutil.copy(MODULE, modules)
         (modules / "ExchangeOnlineManagement.psd1").write_text(MANIFEST, encoding="utf-8")
-        self.write({"tenant": tenant, "pointers": [], "scopes": [], "assignments": [], "calls": []})
+        self.write({"tenant": tenant, "pointers": [], "scopes": [], "assignments": [], "groups": [], "calls": []})
 
     def write(self, state: dict[str, Any]) -> None:
         self.state.write_text(json.dumps(state), encoding="utf-8")
@@ -248,6 +252,75 @@ def test_a_first_file_may_follow_evidence_alone(
     assert done.returncode == 4 and "-EvidenceSeen baseline" in done.stdout, done.stdout + done.stderr
     assert exchange.calls() == []
     assert exchange.run(grant, "-EvidenceSeen", "baseline").returncode == 0
+
+
+def group_row(made: ScriptStep, **changed: Any) -> dict[str, Any]:
+    """The group that a step makes, as Exchange shows it."""
+    after = made.after or {}
+    return {
+        "Name": made.key["name"],
+        "Guid": "60000000-0000-0000-0000-00000000000a",
+        "ExternalDirectoryObjectId": "60000000-0000-0000-0000-00000000000b",
+        "DistinguishedName": "CN=managed,DC=example",
+        "PrimarySmtpAddress": "managed@contoso.com",
+        "Alias": after["alias"],
+        "DisplayName": after["display_name"],
+        "Notes": after["notes"] + "\r\n",
+        "HiddenFromAddressListsEnabled": False,
+        "MemberJoinRestriction": "Closed",
+        "MemberDepartRestriction": "Closed",
+        "RecipientTypeDetails": "MailUniversalSecurityGroup",
+        "ManagedBy": ["Organization Management"],
+        "Members": after["members"],
+        **changed,
+    }
+
+
+@pytest.fixture(scope="module")
+def holed() -> tuple[ScriptData, ScriptData]:
+    """The file that makes a managed group, and the next one, its holes filled with what ``group_row`` shows."""
+    plan = planned(load_sample(), "rbac", OMNISCOPE, "ada@contoso.com")
+    made = next(step for step in plan.steps if step.target.kind == "group")
+    row = group_row(script_step(made))
+    known = {made.id: {"guid": row["Guid"], "distinguished_name": row["DistinguishedName"]}}
+    filled = {step.id: each for step in plan.steps if (each := filled_step(step, known)) is not None}
+    found = datas(plan, filled=filled, known=known)
+    return found["01-grant-exchange.ps1"], found["02-grant-exchange.ps1"]
+
+
+def test_a_filled_file_runs_where_the_object_is_the_one_it_was_written_for(
+    exchange: Exchange, grant: Path, holed: tuple[ScriptData, ScriptData]
+) -> None:
+    first, second = holed
+    made = next(step for step in first.steps if step.kind == "group")
+    second = msgspec.structs.replace(second, after=None)
+    grant.write_bytes(bytes_of(second))
+    for changed in ({"Guid": "60000000-0000-0000-0000-0000000000ff"}, {"DistinguishedName": "CN=all staff,DC=example"}):
+        exchange.write({**exchange.read(), "groups": [group_row(made, **changed)]})
+        done = exchange.run(grant)
+        assert done.returncode == 4 and "this file was written for" in done.stdout, done.stdout + done.stderr
+    # Without that reading it is still the operation's own Guid that must be there.
+    grant.write_bytes(bytes_of(msgspec.structs.replace(second, fills=())))
+    exchange.write({**exchange.read(), "groups": [group_row(made, Guid="60000000-0000-0000-0000-0000000000ff")]})
+    done = exchange.run(grant)
+    assert done.returncode == 4 and "changed by somebody else" in done.stdout, done.stdout + done.stderr
+    assert exchange.calls() == []
+    grant.write_bytes(bytes_of(second))
+    exchange.write({**exchange.read(), "groups": [group_row(made)]})
+    done = exchange.run(grant)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert exchange.calls() == ["Set-DistributionGroup", "New-ManagementScope", "New-ManagementRoleAssignment"]
+
+
+def test_a_group_that_does_not_show_what_later_files_need_is_not_done(
+    exchange: Exchange, grant: Path, holed: tuple[ScriptData, ScriptData]
+) -> None:
+    made = next(step for step in holed[0].steps if step.kind == "group")
+    grant.write_bytes(bytes_of(holed[0]))
+    exchange.write({**exchange.read(), "groups": [group_row(made, ExternalDirectoryObjectId="")]})
+    done = exchange.run(grant)
+    assert done.returncode == 6 and "cannot tell how it stands" in done.stdout, done.stdout + done.stderr
+    assert exchange.calls() == []
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-# A stand-in for the module: the few cmdlets that a grant needs, over one JSON file, each call noted.
+# A stand-in for the module: the few cmdlets that a grant needs (a group is there, or is not), over one JSON file, each call noted.
 # EXO_DIE names a cmdlet after whose work the process is gone; EXO_FAIL one that answers an error and does nothing;
 # EXO_LOST one that does its work and answers an error.
 function Use-State([scriptblock] $Change) {
@@ -42,4 +42,13 @@ function New-ManagementScope { [CmdletBinding(SupportsShouldProcess = $true)] pa
 function New-ManagementRoleAssignment { [CmdletBinding(SupportsShouldProcess = $true)] param([string] $Name, [string] $Role, [string] $App, [string] $CustomResourceScope)
     Add-Row 'New-ManagementRoleAssignment' 'assignments' ([pscustomobject]@{ Name = $Name; Role = $Role; RoleAssigneeName = $App; RoleAssigneeType = 'ServicePrincipal'
             Enabled = $true; RecipientWriteScope = 'CustomRecipientScope'; CustomResourceScope = $CustomResourceScope; CustomRecipientWriteScope = $null }) }
-Export-ModuleMember -Function Get-ConnectionInformation, Get-ServicePrincipal, Get-ManagementScope, Get-ManagementRoleAssignment, New-ServicePrincipal, New-ManagementScope, New-ManagementRoleAssignment
+function Get-DistributionGroup { [CmdletBinding()] param([string] $Identity, [string] $ResultSize) Find-Row 'groups' 'Name' $Identity 'Get-DistributionGroup' }
+function Get-Group { [CmdletBinding()] param([string] $Identity, [string] $ResultSize) Find-Row 'groups' 'Name' $Identity 'Get-Group' }
+function Get-DistributionGroupMember { [CmdletBinding()] param([string] $Identity, [string] $ResultSize)
+    $group = Find-Row 'groups' 'Name' $Identity 'Get-DistributionGroupMember'
+    foreach ($guid in $group.Members) { [pscustomobject]@{ Guid = $guid } } }
+function Set-DistributionGroup { [CmdletBinding(SupportsShouldProcess = $true)]
+    param([string] $Identity, [bool] $HiddenFromAddressListsEnabled, [string] $MemberJoinRestriction, [string] $MemberDepartRestriction, [switch] $BypassSecurityGroupManagerCheck)
+    Write-Call 'Set-DistributionGroup' $Identity
+    $null = Use-State { param($state) foreach ($group in $state.groups) { if ($group.Guid -eq $Identity) { $group.HiddenFromAddressListsEnabled = $HiddenFromAddressListsEnabled } } } }
+Export-ModuleMember -Function Get-ConnectionInformation, Get-ServicePrincipal, Get-ManagementScope, Get-ManagementRoleAssignment, New-ServicePrincipal, New-ManagementScope, New-ManagementRoleAssignment, Get-DistributionGroup, Get-Group, Get-DistributionGroupMember, Set-DistributionGroup

@@ -26,6 +26,8 @@ WRITES = ("rbac/", "groups/", "access_policy/")
 HOSTILE = "d’Arcy; Remove-X | --% `$(x)\n#> 😀\u202e\u00a0'\"‘“@{}"
 POWERSHELL = ("gateway", "gateway-pwsh", "pwsh", "script")
 EVERYWHERE = (*POWERSHELL, "admin-api")
+# Behind the gateway stands the same PowerShell with the same module: what these show of errors is not asked there once more.
+ONCE = tuple(road for road in EVERYWHERE if road != "gateway-pwsh")
 
 
 class Case(NamedTuple):
@@ -151,7 +153,7 @@ def _absent() -> list[Case]:
         if listed and name != "groups/new_group_with_members":
             continue
         says = "ServiceError" if name == "rbac/new_service_principal" else "ObjectNotFound"
-        found.append(Case(f"{name}, absent", render_guarded(name, values).text, says))
+        found.append(Case(f"{name}, absent", render_guarded(name, values).text, says, roads=ONCE))
     return [
         *found,
         _case("verify/scope_preview, nobody", "verify/scope_preview", NONE, {"filter": "Department -eq 'Nowhere'"}),

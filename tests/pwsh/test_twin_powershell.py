@@ -30,6 +30,7 @@ from exoscope.outcome import (
     Transient,
 )
 from exoscope.powershell import render_guarded
+from exoscope.powershell.cmdlets import SELECT, catalogue
 from exoscope.profile import LocalPwsh, load_profile
 from exoscope.twin.passthrough import ChildPool
 from exoscope.twin.server import Twin
@@ -239,6 +240,57 @@ Disconnect-ExchangeOnline -Confirm:$false
     assert "ParameterArgumentValidationError" in told["choice"] or "ValidateSet" in told["choice"]
     assert told["recipients"] == "True"
     assert access not in done.stdout + done.stderr
+
+
+ASKING = {"WhatIf", "Confirm"}  # which ShouldProcess gives
+_SURFACE = """
+Import-Module ExchangeOnlineManagement
+$found = foreach ($command in Get-Command -Module ExchangeOnlineManagement) {
+    foreach ($set in $command.ParameterSets) {
+        foreach ($parameter in $set.Parameters) {
+            $type = $parameter.ParameterType.Name
+            '{0}|{1}|{2}|{3}|{4}' -f $command.Name, $set.Name, $parameter.Name, $parameter.IsMandatory, $type
+        }
+    }
+}
+$found
+"""
+
+
+def test_the_binder_sees_the_table_of_cmdlets(served: Twin, tmp_path: Path) -> None:
+    """Names, sets, what is mandatory, switches and ShouldProcess as PowerShell itself understands the module."""
+    done = run_file(tmp_path, served.ready["module"], _SURFACE)
+    assert done.returncode == 0, done.stderr
+    seen: dict[str, dict[str, dict[str, tuple[str, str]]]] = {}
+    for line in done.stdout.splitlines():
+        command, where, parameter, mandatory, kind = line.split("|")
+        seen.setdefault(command, {}).setdefault(where, {})[parameter] = (mandatory, kind)
+    table = {each.name: each for each in catalogue().values() if each.name != SELECT}
+    assert seen.keys() == table.keys()
+    for name, cmdlet in table.items():
+        parameters = [each for each in cmdlet.parameters.values() if each.online is not False and cmdlet.has(each.name)]
+        switches = {each.name: str(each.is_switch) for each in parameters}
+        changes = cmdlet.has("Confirm") or not name.startswith(("Get-", "Test-", "Connect-"))
+        assert all(("WhatIf" in shown) == changes for shown in seen[name].values()), name
+        wanted = [
+            {
+                each: (str(each in where.mandatory), switches[each])
+                for each in (where.allowed & switches.keys()) - ASKING
+            }
+            for where in cmdlet.sets
+            if where.mandatory <= switches.keys()
+        ]
+        bound = [
+            {
+                each: (mandatory, str(kind == "SwitchParameter"))
+                for each, (mandatory, kind) in shown.items()
+                if each in switches.keys() - ASKING
+            }
+            for shown in seen[name].values()
+        ]
+        assert all(each in wanted for each in bound), name
+        # a set that is nothing but a part of another is none of its own
+        assert all(any(want.items() <= each.items() for each in bound) for want in wanted), name
 
 
 def test_a_wrong_token_and_a_wrong_organization_connect_to_nothing(served: Twin, tmp_path: Path) -> None:

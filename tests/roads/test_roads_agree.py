@@ -117,6 +117,7 @@ class TestRealPowerShell:
             script.close()
         assert not found, told(found)
 
+    @pytest.mark.long
     def test_a_whole_script(self, real: Twin, tmp_path: Path) -> None:
         """Every operation as a step of one exported file: what it does, and what it reads back after each step."""
         plan, start = roads_change.plan(), roads_change.start()

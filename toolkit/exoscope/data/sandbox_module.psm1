@@ -70,7 +70,7 @@ function Send-Sandbox($Connection, [string] $Method, [string] $Address, [string]
     [void] $request.Headers.TryAddWithoutValidation('Authorization', 'Bearer ' + [System.Net.NetworkCredential]::new('', $Connection.Token).Password)
     [void] $request.Headers.TryAddWithoutValidation('X-AnchorMailbox', 'APP:SystemMailbox{bb558c35-97f1-4cb9-8ff7-d53741dc928c}@' + $Sandbox.Tenant)
     [void] $request.Headers.TryAddWithoutValidation('Prefer', 'odata.maxpagesize=1000')
-    [void] $request.Headers.TryAddWithoutValidation('X-ResponseFormat', 'json')
+    [void] $request.Headers.TryAddWithoutValidation('X-ResponseFormat', 'clixml')
     [void] $request.Headers.TryAddWithoutValidation('X-CmdletName', $Cmdlet)
     [void] $request.Headers.TryAddWithoutValidation('client-request-id', [string] [guid]::NewGuid())
     if ($Method -eq 'POST') {
@@ -103,65 +103,6 @@ function Receive-Sandbox($Client, $Request) {
         $stop.Cancel()
         $Request.Dispose()
     }
-}
-
-function ConvertFrom-SandboxElement($Element) {
-    # Most values are texts, in objects: those are read where they stand. Before a value may stand its type.
-    $kind = [string] $Element.ValueKind
-    if ($kind -eq 'String') { return $Element.GetString() }
-    if ($kind -eq 'Object') {
-        $made = [ordered] @{}
-        $typed = ''
-        foreach ($each in $Element.EnumerateObject()) {
-            $name = $each.Name
-            if ($name.EndsWith('@odata.type')) { continue }
-            $value = $each.Value
-            if ($name.EndsWith('@data.type')) {
-                $typed = $name.Substring(0, $name.Length - 10)
-                $type = $value.GetString()
-                continue
-            }
-            $inner = $value.ValueKind
-            if ($inner -eq 'String') {
-                if ($name -ceq $typed) { $made[$name] = ConvertTo-SandboxType $value.GetString() $type }
-                else { $made[$name] = $value.GetString() }
-            }
-            elseif ($inner -eq 'Null') { $made[$name] = $null }
-            else { $made[$name] = ConvertFrom-SandboxElement $value }
-        }
-        return [pscustomobject] $made
-    }
-    if ($kind -eq 'Array') {
-        $list = [System.Collections.Generic.List[object]]::new()
-        foreach ($each in $Element.EnumerateArray()) { $list.Add((ConvertFrom-SandboxElement $each)) }
-        return , $list.ToArray()
-    }
-    if ($kind -eq 'Number') {
-        $whole = [long] 0
-        if ($Element.TryGetInt64([ref] $whole)) { return $whole }
-        return $Element.GetDouble()
-    }
-    if ($kind -eq 'True') { return $true }
-    if ($kind -eq 'False') { return $false }
-    return $null
-}
-
-function ConvertTo-SandboxType([string] $Text, [string] $Type) {
-    # A Guid or a time as such, as on the objects of Exchange's own module; what is none stays a text.
-    $guid = [guid]::Empty
-    $time = [datetime]::MinValue
-    if ($Type -eq 'System.Guid' -and [guid]::TryParse($Text, [ref] $guid)) { return $guid }
-    $style = [System.Globalization.DateTimeStyles]::RoundtripKind
-    if ($Type -eq 'System.DateTime' -and [datetime]::TryParse($Text, [cultureinfo]::InvariantCulture, $style, [ref] $time)) { return $time }
-    return $Text
-}
-
-function ConvertFrom-SandboxJson([string] $Text) {
-    # PowerShell 7's ConvertFrom-Json makes a time of every text that looks like one, names among them.
-    if ($PSVersionTable.PSEdition -ne 'Core') { return ConvertFrom-Json -InputObject $Text }
-    $read = [System.Text.Json.JsonDocument]::Parse($Text)
-    try { ConvertFrom-SandboxElement $read.RootElement }
-    finally { $read.Dispose() }
 }
 
 function ConvertTo-SandboxValue($Value) {
@@ -230,7 +171,7 @@ function New-SandboxRefusal($Answer, [string] $Target) {
     }
     $told = $null
     $body = $Answer.Text.Trim([char] 0).Trim()
-    if ($body.StartsWith('{')) { $told = (ConvertFrom-SandboxJson $body).error }
+    if ($body.StartsWith('{')) { $told = (ConvertFrom-Json -InputObject $body).error }
     $detail = ''
     if ($null -ne $told -and @($told.details).Count -gt 0) { $detail = [string] @($told.details)[0].message }
     if ($detail.Split([char[]] '|', 3).Count -eq 3) { return New-SandboxDetail $detail $Target }
@@ -277,19 +218,6 @@ function Invoke-SandboxExo($Caller, [string] $Name, [string] $Older, $Bound) {
     }
 }
 
-function ConvertFrom-SandboxRow($Row, $Shown) {
-    # An answer's row as an object of the module: typed, without the types beside its values, perhaps cut to some properties.
-    $made = [ordered] @{}
-    foreach ($property in $Row.PSObject.Properties) {
-        $name = $property.Name
-        if ($name -like '*@odata.type' -or $name -like '*@data.type' -or ($Shown -and $Shown -notcontains $name)) { continue }
-        $type = $Row.PSObject.Properties["$name@data.type"]
-        $made[$name] = $property.Value
-        if ($null -ne $type -and $property.Value -is [string]) { $made[$name] = ConvertTo-SandboxType $property.Value $type.Value }
-    }
-    [pscustomobject] $made
-}
-
 function Invoke-SandboxCmdlet($Caller, [string] $Cmdlet, $Bound, [string] $Name = $Cmdlet, $Shown) {
     # One call of a cmdlet: rows to the pipeline, warnings and errors to their streams. Name: under which it was called.
     $connection = $script:Connected
@@ -314,7 +242,7 @@ function Invoke-SandboxCmdlet($Caller, [string] $Cmdlet, $Bound, [string] $Name 
         try {
             $answer = Send-Sandbox $connection 'POST' $address $body $Cmdlet
             $page = $null
-            if ($answer.Status -ge 200 -and $answer.Status -lt 300 -and $answer.Text.Trim()) { $page = ConvertFrom-SandboxJson $answer.Text }
+            if ($answer.Status -ge 200 -and $answer.Status -lt 300 -and $answer.Text.Trim()) { $page = ConvertFrom-Json -InputObject $answer.Text }
         }
         catch [System.Management.Automation.PipelineStoppedException] { throw }
         catch {
@@ -325,10 +253,11 @@ function Invoke-SandboxCmdlet($Caller, [string] $Cmdlet, $Bound, [string] $Name 
         $address = ''
         if ($null -eq $page) { continue }
         foreach ($warning in @($page.'@adminapi.warnings')) { if ($null -ne $warning) { $Caller.WriteWarning([string] $warning) } }
-        foreach ($row in @($page.value)) {
-            if ($null -eq $row) { continue }
-            # PowerShell 7's reader made it so already
-            if ($PSVersionTable.PSEdition -eq 'Core' -and -not $Shown) { $row } else { ConvertFrom-SandboxRow $row $Shown }
+        foreach ($text in @($page.value)) {
+            if (-not $text) { continue }
+            $rows = [System.Management.Automation.PSSerializer]::DeserializeAsList($text)
+            if ($Shown) { $rows | Select-Object -Property @($rows[0].PSObject.Properties.Name | Where-Object { $Shown -contains $_ }) }
+            else { $rows }
         }
         foreach ($told in @($page.'@adminapi.errors')) { if ($null -ne $told) { Write-ErrorMessage $Name (New-SandboxDetail $told $target) } }
         $next = [string] $page.'@odata.nextLink'
@@ -351,7 +280,7 @@ function Get-SandboxToken($Client) {
     $request = [System.Net.Http.HttpRequestMessage]::new([System.Net.Http.HttpMethod]::Post, $Sandbox.Authority + '/oauth2/v2.0/token')
     $request.Content = [System.Net.Http.FormUrlEncodedContent]::new($form)
     $answer = Receive-Sandbox $Client $request
-    $told = ConvertFrom-SandboxJson $answer.Text
+    $told = ConvertFrom-Json -InputObject $answer.Text
     if ($answer.Status -ne 200) { throw [string] $told.error_description }
     [string] $told.access_token
 }
@@ -383,7 +312,7 @@ function Connect-Sandbox($Caller, $Bound) {
     if ($parts.Count -eq 3) {
         $middle = $parts[1].Replace('-', '+').Replace('_', '/')
         $middle += '=' * ((4 - $middle.Length % 4) % 4)
-        $claims = ConvertFrom-SandboxJson ([System.Text.Encoding]::UTF8.GetString([System.Convert]::FromBase64String($middle)))
+        $claims = ConvertFrom-Json -InputObject ([System.Text.Encoding]::UTF8.GetString([System.Convert]::FromBase64String($middle)))
         if ($claims.exp) { $expires = [datetime]::new(1970, 1, 1, 0, 0, 0, [System.DateTimeKind]::Utc).AddSeconds([double] $claims.exp) }
     }
     $connection = @{

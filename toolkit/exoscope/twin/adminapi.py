@@ -41,11 +41,19 @@ _LIMIT = 16 * 1024 * 1024
 Start = Callable[..., Any]
 
 
-class _Rest(NamedTuple):
-    """A result with pages left: whose it is, the body that asked for it, all its rows."""
+class _Asked(NamedTuple):
+    """Who asks with which body (its digest), for pages of which size, and whether as PowerShell's serialiser writes."""
 
     app_id: str
     body: str
+    size: int
+    clixml: bool
+
+
+class _Rest(NamedTuple):
+    """A result with pages left: whose it is, all its rows, until when its links are good."""
+
+    asked: _Asked
     rows: list[Row]
     ends: Any
 
@@ -201,9 +209,14 @@ class AdminApi:
         options = parse_qs(query)
         if set(options) - {"$skiptoken"}:
             return failed(not_modelled(f"the query options {', '.join(sorted(options))}"))
-        digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+        asked = _Asked(
+            app_id=holder.app_id,
+            body=hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest(),
+            size=size,
+            clixml=headers.get("x-responseformat", "").lower() == "clixml",
+        )
         if options:
-            return self._page(options["$skiptoken"][0], digest, size, holder)
+            return self._page(options["$skiptoken"][0], asked)
         warnings: list[str] = []
         errors: list[str] = []
         try:
@@ -216,10 +229,10 @@ class AdminApi:
             return failed(error)
         if writes and not rows:
             return empty()
-        return self._first(rows, warnings, errors, digest, size, holder)
+        return self._first(rows, warnings, errors, asked)
 
     def _wrong_headers(self, headers: Mapping[str, str], holder: Principal) -> Answer | None:
-        if headers.get("x-responseformat", "json").lower() != "json":
+        if headers.get("x-responseformat", "json").lower() not in ("json", "clixml"):
             return failed(not_modelled("the response format " + headers["x-responseformat"]))
         tenant = self.tenant.state.tenant
         of_app = {f"APP:{ANCHOR}@{tenant.id}", f"UPN:{ANCHOR}@{tenant.domain}"}
@@ -255,32 +268,30 @@ class AdminApi:
 
     # --- pages -----------------------------------------------------------------------------------------------
 
-    def _first(
-        self, rows: list[Row], warnings: list[str], errors: list[str], digest: str, size: int, holder: Principal
-    ) -> Answer:
+    def _first(self, rows: list[Row], warnings: list[str], errors: list[str], asked: _Asked) -> Answer:
         link = None
-        if len(rows) > size:
+        if len(rows) > asked.size:
             key = uuid.uuid4().hex
             ends = self.tenant.clock.now() + timedelta(seconds=LINK_SECONDS)
             with self._lock:
-                self._rest[key] = _Rest(holder.app_id, digest, rows, ends)
+                self._rest[key] = _Rest(asked, rows, ends)
                 while len(self._rest) > KEPT:
                     del self._rest[next(iter(self._rest))]
-            link = self._link(key, size)
-        return rows_answer(self._context, rows[:size], warnings, link, errors)
+            link = self._link(key, asked.size)
+        return rows_answer(self._context, rows[: asked.size], warnings, link, errors, clixml=asked.clixml)
 
-    def _page(self, token: str, digest: str, size: int, holder: Principal) -> Answer:
+    def _page(self, token: str, asked: _Asked) -> Answer:
         """A later page: for the same caller and the same body, while the link is good."""
         key, _, at = token.partition("-")
         with self._lock:
             rest = self._rest.get(key)
-        good = rest is not None and at.isdecimal() and rest.app_id == holder.app_id and rest.body == digest
+        good = rest is not None and at.isdecimal() and rest.asked[:2] == asked[:2]
         if rest is None or not good or self.tenant.clock.now() >= rest.ends:
             return expired()
         begin = int(at)
-        end = begin + size
+        end = begin + asked.size
         link = self._link(key, end) if end < len(rest.rows) else None
-        return rows_answer(self._context, rest.rows[begin:end], [], link)
+        return rows_answer(self._context, rest.rows[begin:end], [], link, clixml=asked.clixml)
 
     def _link(self, key: str, at: int) -> str:
         tenant = self.tenant.state.tenant.id

@@ -11,10 +11,9 @@ from typing import Any
 
 import msgspec
 
-from exoscope.twin.exchange.call import CmdletError, Row, is_time
+from exoscope.twin.clixml import dumps, is_guid, is_time
+from exoscope.twin.exchange.call import CmdletError, Row
 
-_GUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
 NULS = b"\0" * 16
 
 
@@ -101,9 +100,18 @@ def _inner(message: str, kind: str, text: str) -> dict[str, Any]:
 
 
 def rows_answer(
-    context: str, rows: Iterable[Row], warnings: Sequence[str], link: str | None, errors: Sequence[str] = ()
+    context: str,
+    rows: Iterable[Row],
+    warnings: Sequence[str],
+    link: str | None,
+    errors: Sequence[str] = (),
+    *,
+    clixml: bool = False,
 ) -> Answer:
-    """A page of rows. ``errors``: the texts of error records that came after rows; the answer is a success all the same."""
+    """A page of rows. ``errors``: the texts of error records that came after rows; the answer is a success all the same.
+
+    ``clixml``: as the module asks for them, for PowerShell's deserialiser. How many texts they come in is not known: one here.
+    """
     body: dict[str, Any] = {
         "@odata.context": context,
         "adminapi.warnings@odata.type": "#Collection(String)",
@@ -111,21 +119,21 @@ def rows_answer(
     }
     if errors:
         body |= {"adminapi.errors@odata.type": "#Collection(String)", "@adminapi.errors": list(errors)}
-    body["value"] = [_companioned(row) for row in rows]
+    body["value"] = [dumps(rows)] if clixml else [_companioned(row) for row in rows]
     if link is not None:
         body["@odata.nextLink"] = link
     return Answer(200, {}, body)
 
 
 def _companioned(row: Row) -> dict[str, Any]:
-    """A row, lists, Guids and times beside their types, as rows of real tenants show them. Most ids are plain texts there."""
+    """A row, lists, Guids and times beside their types, as rows of real tenants show them."""
     shown: dict[str, Any] = {}
     for name, value in row.items():
         if type(value) is str:
-            if len(value) == 36 and name.lower().endswith("guid") and _GUID.fullmatch(value):
+            if is_guid(name, value):
                 shown[name + "@data.type"] = "System.Guid"
                 shown[name + "@odata.type"] = "#Guid"
-            elif value[10:11] == "T" and _TIME.fullmatch(value) and is_time(name):
+            elif is_time(name, value):
                 shown[name + "@data.type"] = "System.DateTime"
             shown[name] = value
             continue

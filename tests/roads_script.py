@@ -12,9 +12,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import roads_change
 from exoscope.exchange.errors import Failure, typed
 from exoscope.outcome import ObjectNotFound
+from exoscope.planning import plan_hash
 from exoscope.powershell import literal, template_dir
+from exoscope.scripting import parts_of, text_of
 from exoscope.twin.server import Twin
 from roads_cases import Case
 from twin_fixtures import token
@@ -40,6 +43,18 @@ foreach ($name in @($Cases.Keys)) {
 }
 [Console]::Out.WriteLine('ready end')
 """
+
+
+def _frame() -> str:
+    """What an exported script holds after its data and operations, but for the part that goes through its steps."""
+    first, last = (
+        (template_dir() / "change" / f"{name}.ps1").read_text(encoding="utf-8") for name in ("common", "main")
+    )
+    plan = roads_change.plan()
+    ((part,), _) = parts_of(plan, plan_hash(plan))
+    text = text_of(part.data)
+    assert text.endswith(last)
+    return text[text.index(first) : -len(last)]
 
 
 def run_connected(program: str, twin: Twin, folder: Path, words: str) -> subprocess.CompletedProcess[str]:
@@ -73,12 +88,8 @@ class Script:
 
     def __init__(self, program: str, folder: Path, twin: Twin, cases: Iterable[Case]) -> None:
         self.folder = folder
-        frame = "".join(
-            (template_dir() / "change" / f"{part}.ps1").read_text(encoding="utf-8")
-            for part in ("common", "lines", "exchange")
-        )
         blocks = "".join(f"'{number}' = {{\n{case.script}\n}}\n" for number, case in enumerate(cases))
-        text = frame + _BEGIN.format(connect=_connect(twin)) + blocks + _WALK
+        text = _frame() + _BEGIN.format(connect=_connect(twin)) + blocks + _WALK
         path = folder / "walk.ps1"
         path.write_text(text, encoding="utf-8-sig")
         self._errors = (folder / "stderr").open("w+", encoding="utf-8")

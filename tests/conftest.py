@@ -9,7 +9,14 @@ import socket
 from collections.abc import Iterator
 from typing import Any
 
+import hypothesis
 import pytest
+
+# A slow or busy machine is no finding: how long an example takes says nothing of what is tested.
+hypothesis.settings.register_profile(
+    "any-machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any-machine")
 
 _ENVIRONMENT = (
     "REQUESTS_CA_BUNDLE",

@@ -31,9 +31,11 @@ Put = Callable[[Bench], AbstractContextManager[None]]
 
 class Fault(NamedTuple):
     """A row of the page, what log or journal say of it (a pattern), how the twin does it, and what comes of it on the roads of a
-    profile; ``token``: seconds that tokens
-    live, ``wait`` seconds that the run may wait: 0 ends it at its gate, behind the last write. ``stand_in``: the
-    stand-in for pwsh can have it too, though it calls no Exchange over HTTP.
+    profile.
+
+    ``token``: seconds that tokens live; ``wait``: seconds that the run may wait, 0 ends it at its gate, behind the last write.
+    ``stand_in``: the stand-in for pwsh can have it too, though it calls no Exchange over HTTP. ``alike``: what a session makes of
+    it is the same on both roads of PSRP, so make test tries one of them.
     """
 
     row: str
@@ -45,6 +47,7 @@ class Fault(NamedTuple):
     token: float = TOKEN
     wait: float = 0.0
     stand_in: bool = True
+    alike: bool = False
 
     def on(self, road: str) -> str:
         return {"gateway": self.gateway, "pwsh": self.pwsh, "admin-api": self.admin_api}[REAL.get(road, road)]
@@ -118,12 +121,19 @@ FAULTS = (
         token=24 * TOKEN,
         wait=2 * CACHE,
     ),
-    Fault("the token ends while a gate waits", "the token ends soon", at_once(lambda here: None), wait=2 * CACHE),
+    Fault(
+        "the token ends while a gate waits",
+        "the token ends soon",
+        at_once(lambda here: None),
+        wait=2 * CACHE,
+        alike=True,
+    ),
     Fault("the token is ended before its time", "a new one is asked for", at_the_second_write(tokens_ended)),
     Fault(
         "the connection is lost before a write",
         "lost-session|transient",
         at_once(lambda here: here.twin.faults.drop(SCOPE, act=False)),
+        alike=True,
     ),
     Fault(
         "the answer to a write is lost", "lost-session|transient", at_once(lambda here: here.twin.faults.drop(SCOPE))
@@ -132,10 +142,11 @@ FAULTS = (
         "Exchange gives up on a write (15 minutes) that it does",
         "transient",
         at_once(lambda here: here.twin.faults.time_out(SCOPE)),
+        alike=True,
     ),
     Fault("a write is done and never answered", "deadline", silent),
-    Fault("too many concurrent requests, for a while", "throttled", at_once(busy(5))),
-    Fault("too many concurrent requests, without an end", "throttled", at_once(busy(99)), *[STOPS] * 3),
+    Fault("too many concurrent requests, for a while", "throttled", at_once(busy(5)), alike=True),
+    Fault("too many concurrent requests, without an end", "throttled", at_once(busy(99)), *[STOPS] * 3, alike=True),
     Fault("HTTP 503 or 429 at the door", "lost-session|transient", at_the_second_write(door), stand_in=False),
     Fault("nothing answers for half a minute (a restart)", "transient", at_the_second_write(away(30)), stand_in=False),
     Fault("nothing answers for an hour", "transient", at_the_second_write(away(3600)), *[STOPS] * 3, stand_in=False),
@@ -166,8 +177,16 @@ needs_pwsh = (
     pytest.mark.timeout(300),
     pytest.mark.skipif(pwsh() is None, reason="no PowerShell: set EXOSCOPE_PWSH or put pwsh on PATH"),
 )
+
+
+def marks(road: str, fault: Fault) -> tuple[pytest.MarkDecorator, ...]:
+    if road in REAL:
+        return needs_pwsh
+    return (pytest.mark.long,) if road == "pwsh" and fault.alike else ()
+
+
 CELLS = [
-    pytest.param(road, fault, id=f"{road}: {fault.row}", marks=needs_pwsh if road in REAL else ())
+    pytest.param(road, fault, id=f"{road}: {fault.row}", marks=marks(road, fault))
     for road in (*OWN, *REAL)
     for fault in FAULTS
     if fault.on(road) != NONE and (fault.stand_in or road != "pwsh")

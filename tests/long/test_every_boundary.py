@@ -45,7 +45,8 @@ def test_apply(
 @pytest.mark.parametrize("number", RECORDS)
 def test_undo(tmp_path: Path, serve: Callable[..., Twin], number: int, how: str) -> None:
     start = small(consented=True)
-    twin = serve(start, token_lifetime=8.0)
+    # The run waits for the app's tokens, not for the operator's, which must outlive a slow process.
+    twin = serve(start, token_lifetime=8.0, operator_lifetime=600.0)
     work = Work(tmp_path, twin, planned(start))
     code, applied = work.apply("--wait", "60s")
     assert code == 0, work.output

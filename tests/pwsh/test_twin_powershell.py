@@ -16,6 +16,7 @@ import pytest
 
 import exoscope.twin
 from exoscope import exchange
+from exoscope.catalog import EXCHANGE
 from exoscope.clock import SystemClock
 from exoscope.entra import Tokens
 from exoscope.exchange import ExchangeSession
@@ -170,23 +171,19 @@ def test_throttling_and_a_connection_that_is_cut(connect: Connect, served: Twin,
 
 @pytest.mark.long
 @pytest.mark.parametrize("road", ROADS)
-def test_a_token_that_ends_in_the_middle(connect: Connect, road: str) -> None:
+def test_a_token_that_ends_in_the_middle(connect: Connect, served: Twin, road: str) -> None:
     """A write is told that the session is lost, and not done; a read goes on in a new one, with a new token."""
-    lifetime = 15.0
-    program = named() if road == "gateway" else None
-    with exoscope.twin.serve(load_sample(), propagation=0.1, token_lifetime=lifetime, pwsh=program) as twin:
-        session: Any = connect(road, twin)
-        session._renew_at = None  # as if the service ended the token before its time
-        time.sleep(lifetime + 0.5)
-        with pytest.raises(LostSession, match="the access token has expired"):
-            session.run(new("With an old token"))
-        assert "With an old token" not in names(session)
-        session._renew_at = None
-        before = session._pool
-        time.sleep(lifetime + 0.5)
-        assert names(session)
-        assert session._pool is not before
-        session.close()
+    session: Any = connect(road)
+    before = session._pool
+    served.entra.tokens.end_all(EXCHANGE)
+    with pytest.raises(LostSession, match="the access token has expired"):
+        session.run(new(f"With an old token {road}"))
+    assert f"With an old token {road}" not in names(session)
+    between = session._pool
+    assert between is not before
+    served.entra.tokens.end_all(EXCHANGE)
+    assert names(session)
+    assert session._pool is not between
 
 
 def run_file(folder: Path, module: str, script: str) -> subprocess.CompletedProcess[str]:

@@ -22,6 +22,7 @@ from exoscope.model import Plan, PlanFile, Proof, Snapshot
 from exoscope.planning import load_plan, plan_hash, plan_scope
 from exoscope.planning.effect import apply_steps
 from exoscope.planning.timing import WAITS
+from exoscope.powershell.characters import SINGLE_QUOTES
 from exoscope.profile import load_profile
 from exoscope.proving import Options, of_plan, prove
 from exoscope.reach import Reach
@@ -36,6 +37,7 @@ from exoscope.scripting import (
     graph_root,
     load_reading,
     read_bytes_of,
+    read_parts,
     recorded,
 )
 from exoscope.twin.server import Twin
@@ -49,6 +51,7 @@ pytestmark = [
     pytest.mark.skipif(PROGRAM is None, reason="no PowerShell: set EXOSCOPE_PWSH or put pwsh on PATH"),
     pytest.mark.timeout(300),
 ]
+HOSTILE = f"O'Brien {SINGLE_QUOTES} '; Remove-Everything #\n}} \u00d2 --% $(x) \U0001f600"
 EVERYTHING = Asking(sample=300)
 POLICY = INTENT.replace("rbac", "access-policy")
 
@@ -121,8 +124,10 @@ def told(proof: Proof) -> Any:
 
 def test_they_parse_and_hold_no_syntax_that_windows_powershell_lacks(tmp_path: Path) -> None:
     parts = written(planned(INTENT, few(load_sample())), None, tmp_path, EVERYTHING)
+    root = graph_root(load_sample().tenant)
+    parts += read_parts("worldwide", root, tenant=None, groups=(HOSTILE,), attributes=())
     texts = [read_bytes_of(each).decode("utf-8-sig") for each in parts]
-    assert [(each["errors"], each["newer"]) for each in parsed(*texts)] == [([], [])] * 3
+    assert [(each["errors"], each["newer"]) for each in parsed(*texts)] == [([], [])] * 5
 
 
 def test_a_scoped_app_is_proven_as_over_a_connection(tmp_path: Path) -> None:

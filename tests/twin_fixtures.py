@@ -50,11 +50,15 @@ def sample() -> Snapshot:
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Callable[..., Twin]]:
-    """``serve(snapshot, **options) -> Twin``: fast ones (propagation 0.2 s, tokens 2 s), ended with the test."""
+    """``serve(snapshot, **options) -> Twin``: fast ones (propagation 0.2 s, tokens of apps 2 s), ended with the test.
+
+    The operator's tokens outlive a slow machine, unless the test says how long tokens live.
+    """
     with ExitStack() as stack:
 
         def start(tenant: Snapshot, **options: Any) -> Twin:
-            options = {"propagation": 0.2, "token_lifetime": 2.0, **options}
+            lives = {} if "token_lifetime" in options else {"token_lifetime": 2.0, "operator_lifetime": 600.0}
+            options = {"propagation": 0.2, **lives, **options}
             return stack.enter_context(exoscope.twin.serve(tenant, **options))
 
         yield start

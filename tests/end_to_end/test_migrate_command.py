@@ -161,12 +161,18 @@ def test_bad_input_is_exit_2_and_says_what(
 
 
 def test_scripts_of_a_migration_begin_where_the_baseline_was_seen(run: Run, tmp_path: Path) -> None:
-    """A script asks no baseline, so the stage after it waits for a run that did."""
+    """A script asks no baseline: the first file wants to be told that somebody saw it."""
     run("migrate", "--snapshot", "tenant.json", "--app", "omni")
-    done = run("script", "plan.json", "-o", "scripts", code=3)
-    assert "not written: 01-overlap-exchange.ps1" in done.stderr
-    written = "".join(path.read_text(encoding="utf-8-sig") for path in sorted((tmp_path / "scripts").glob("*.ps1")))
-    assert "Remove-ApplicationAccessPolicy" in written and "New-ManagementScope" not in written
+    run("script", "plan.json", "-o", "scripts")
+    files = sorted((tmp_path / "scripts").glob("*.ps1"))
+    assert [path.name for path in files] == [
+        "01-overlap-exchange.ps1",
+        "02-cutover-graph.ps1",
+        "03-finish-exchange.ps1",
+    ]
+    first = files[0].read_text(encoding="utf-8-sig")
+    assert "New-ManagementScope" in first
+    assert "'evidence' = @('baseline')" in first
 
 
 # -- over the twin ------------------------------------------------------------------------------------------------------

@@ -111,11 +111,11 @@ def command(
     reading the tenant; `exoscope script` writes the next files with what the script saw. --stage tells what the gate at the end of
     a stage needs to see: exit 0 where it opens (proven, or configured).
     """
-    subject, results, checked = _sorted(files, from_script)
     proving = (sample, limit_refusals, wait, parallel)
     seeded = click.get_current_context().get_parameter_source("seed") is not ParameterSource.DEFAULT
     if from_script and (everything or probe_send or seeded or yes or any(each is not None for each in proving)):
         raise click.UsageError("--from-script asks nobody, so no option of asking goes with it")
+    subject, results, checked = _sorted(files, from_script)
     if from_script and not checked:
         if counts or accept or stage or evidence is not None:
             raise click.UsageError("the result of a change proves nothing yet, so no option of the proof goes with it")

@@ -89,8 +89,8 @@ def test_a_fresh_token_is_issued_now_and_carries_the_roles_of_now(serve: Callabl
     assert tokens.app(app.app_id).roles == ()
 
 
-def test_a_token_near_its_end_is_replaced(twin: Twin, posts: list[str]) -> None:
-    tokens = Tokens(profile_of(twin), QuickClock())
+def test_a_token_near_its_end_is_replaced(serve: Callable[..., Twin], sample: Snapshot, posts: list[str]) -> None:
+    tokens = Tokens(profile_of(serve(sample, token_lifetime=2.0)), QuickClock())
     first = tokens.operator("graph")  # two seconds of life: half of it is good for a call
     SystemClock().sleep(1.2)
     second = tokens.operator("graph")

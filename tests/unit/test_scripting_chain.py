@@ -32,7 +32,7 @@ from exoscope.running import (
     undo,
 )
 from exoscope.running.journal import Journal
-from exoscope.running.records import AppStopped
+from exoscope.running.records import AppStopped, StepTold
 from exoscope.running.steps import Patience
 from exoscope.scripting import ScriptData, ScriptResult, bytes_of, explain, load_result
 from exoscope.scripting.data import After
@@ -140,6 +140,9 @@ def test_there_and_back(mechanism: str, consents: list[str], apps: tuple[str, ..
     with pytest.raises(Refused) as caught:
         chain.plan_back()
     assert caught.value.code == "undone"
+    # What was taken back fills nothing any more.
+    again = chain.write()
+    assert again.run is None and again.left == first.left
 
 
 def test_a_migration_there_and_back(tmp_path: Path) -> None:
@@ -352,7 +355,9 @@ def test_a_value_that_was_not_seen_fills_nothing(change: Any, tmp_path: Path) ->
     chain = Chain(tmp_path, plan, given)
     data = chain.datas()["01-restrict-exchange.ps1"]
     chain.take(changed(chain.paper.run(data), "step-1", change))
-    assert [each.script for each in chain.write().left] == ["02-restrict-exchange.ps1"]
+    written = chain.write()
+    assert [each.script for each in written.left] == ["02-restrict-exchange.ps1"]
+    assert not written.stand(written.parts[0])
     # Run again, it shows the whole object.
     chain.take(chain.paper.run(data, at="2026-11-23T10:00:00Z"))
     assert chain.write().left == ()
@@ -389,8 +394,9 @@ def test_an_older_result_changes_nothing_and_our_own_work_stays_ours(tmp_path: P
     assert {step.outcome for step in found.steps} == {"already"}
     for result in (done, declined, found):
         chain.take(result)
-    (_, state) = next(chain.store.runs_of(chain.file.hash))
-    assert {step: each.outcome for step, each in state.told.items()} == {"step-1": "done", "step-2": "done"}
+        (folder, state) = next(chain.store.runs_of(chain.file.hash))
+        assert {step: each.outcome for step, each in state.told.items()} == {"step-1": "done", "step-2": "done"}
+    assert [record.began for record in folder.records() if isinstance(record, StepTold)] == ["2026-11-23T08:00:00Z"] * 2
 
 
 def test_what_stood_before_the_scripts_is_not_taken_back(tmp_path: Path) -> None:
@@ -665,3 +671,18 @@ def test_undo_reads_what_files_did_before_it_takes_it_back(tmp_path: Path) -> No
     now = tenancy.snapshot
     assert (now.role_assignments, now.service_principals) == (given.role_assignments, given.service_principals)
     assert now.groups != given.groups
+
+
+def test_a_way_back_that_would_open_what_was_closed_before_is_refused(tmp_path: Path) -> None:
+    """Somebody else consented since the plan: without the policy that consent would reach everybody."""
+    given, plan = planned("access-policy", [])
+    chain = Chain(tmp_path, plan, given)
+    for _ in range(3):
+        written = chain.write()
+        due = next(part for part in written.parts if not written.stand(part))
+        result = chain.paper.run(due.data)
+        consents = {step.id: "already" for step in due.data.steps if step.kind == "consent"}
+        chain.take(with_outcomes(result, consents))
+    with pytest.raises(Refused) as caught:
+        chain.plan_back()
+    assert caught.value.code == "unproven"

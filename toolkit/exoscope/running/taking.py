@@ -218,12 +218,9 @@ def _filled(step: Step, known: Mapping[str, Mapping[str, Any]]) -> Step:
 
 
 def _is_news(told: StepTold, state: RunState) -> bool:
-    """Does it say more than what is known? An older result does not, nor one of a second run that found our own work."""
+    """Does it say more than what earlier results told? One of an older run of the script does not."""
     before = state.told.get(told.step)
-    if told.step in state.done:
-        return False
     if before is None:
         return True
-    if moment(told.began) < moment(before.began) or (before.outcome, told.outcome) == ("done", "already"):
-        return False
-    return (before.outcome, before.yields) != (told.outcome, told.yields)
+    older = moment(told.began) < moment(before.began)
+    return not older and (before.outcome, before.yields) != (told.outcome, told.yields)

@@ -202,6 +202,8 @@ def test_an_interrupted_reading_leaves_no_child(tmp_path: Path) -> None:
             stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, "EXOSCOPE_PROFILE": here.twin.ready["profile"]},
+            # Whoever runs the tests in the background has them ignore SIGINT, and a child inherits that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         try:
             assert process.stderr is not None

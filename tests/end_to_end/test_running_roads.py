@@ -34,8 +34,7 @@ class Fault(NamedTuple):
     profile.
 
     ``token``: seconds that tokens live; ``wait``: seconds that the run may wait, 0 ends it at its gate, behind the last write.
-    ``stand_in``: the stand-in for pwsh can have it too, though it calls no Exchange over HTTP. ``alike``: what a session makes of
-    it is the same on both roads of PSRP, so make test tries one of them.
+    ``stand_in``: the stand-in for pwsh can have it too, though it calls no Exchange over HTTP.
     """
 
     row: str
@@ -47,7 +46,6 @@ class Fault(NamedTuple):
     token: float = TOKEN
     wait: float = 0.0
     stand_in: bool = True
-    alike: bool = False
 
     def on(self, road: str) -> str:
         return {"gateway": self.gateway, "pwsh": self.pwsh, "admin-api": self.admin_api}[REAL.get(road, road)]
@@ -126,14 +124,12 @@ FAULTS = (
         "the token ends soon",
         at_once(lambda here: None),
         wait=2 * CACHE,
-        alike=True,
     ),
     Fault("the token is ended before its time", "a new one is asked for", at_the_second_write(tokens_ended)),
     Fault(
         "the connection is lost before a write",
         "lost-session|transient",
         at_once(lambda here: here.twin.faults.drop(SCOPE, act=False)),
-        alike=True,
     ),
     Fault(
         "the answer to a write is lost", "lost-session|transient", at_once(lambda here: here.twin.faults.drop(SCOPE))
@@ -142,11 +138,10 @@ FAULTS = (
         "Exchange gives up on a write (15 minutes) that it does",
         "transient",
         at_once(lambda here: here.twin.faults.time_out(SCOPE)),
-        alike=True,
     ),
     Fault("a write is done and never answered", "deadline", silent),
-    Fault("too many concurrent requests, for a while", "throttled", at_once(busy(5)), alike=True),
-    Fault("too many concurrent requests, without an end", "throttled", at_once(busy(99)), *[STOPS] * 3, alike=True),
+    Fault("too many concurrent requests, for a while", "throttled", at_once(busy(5))),
+    Fault("too many concurrent requests, without an end", "throttled", at_once(busy(99)), *[STOPS] * 3),
     Fault("HTTP 503 or 429 at the door", "lost-session|transient", at_the_second_write(door), stand_in=False),
     Fault("nothing answers for half a minute (a restart)", "transient", at_the_second_write(away(30)), stand_in=False),
     Fault("nothing answers for an hour", "transient", at_the_second_write(away(3600)), *[STOPS] * 3, stand_in=False),
@@ -179,10 +174,22 @@ needs_pwsh = (
 )
 
 
+# One of each kind in make test, over every road that needs no PowerShell; every cell in make long.
+OFTEN = frozenset(
+    {
+        "the token is ended before its time",
+        "the answer to a write is lost",
+        "a write is done and never answered",
+        "nothing answers for half a minute (a restart)",
+        "the PowerShell is killed",
+    }
+)
+
+
 def marks(road: str, fault: Fault) -> tuple[pytest.MarkDecorator, ...]:
     if road in REAL:
         return needs_pwsh
-    return (pytest.mark.long,) if road == "pwsh" and fault.alike else ()
+    return () if fault.row in OFTEN else (pytest.mark.long,)
 
 
 CELLS = [

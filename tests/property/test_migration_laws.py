@@ -19,7 +19,7 @@ from exoscope.reach import Reach
 from strategies.migrations import tenants
 
 PHASES = [Phase.explicit, Phase.reuse, Phase.generate]
-FAST = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), phases=PHASES)
+FAST = settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck), phases=PHASES)
 CODES: tuple[AcceptCode, ...] = ("deny-fails-open", "no-role", "legacy-consent", "reconsent")
 NESTED: tuple[Nested, ...] = ("auto", "auto", "filter", "group")
 UNKNOWN = {

@@ -39,7 +39,7 @@ class Cost(NamedTuple):
 class Measured(NamedTuple):
     """Every run of every side; the runs of one round stand at one place, so that ratios are taken pair by pair."""
 
-    costs: Mapping[str, list[Cost]]
+    costs: dict[str, list[Cost]]
 
     def median(self, side: str, kind: Literal["wall", "own"] = "wall") -> float:
         """The median of a side's runs, in seconds."""

@@ -19,7 +19,7 @@ from exoscope import exchange, outcome
 from exoscope.exchange import adminapi
 from exoscope.exchange.adminapi import envelope
 from exoscope.exchange.adminapi_http import AdminApi
-from exoscope.exchange.selecting import plain, select, selections
+from exoscope.exchange.selecting import needed, plain_rows, select, selections
 from exoscope.model import Secret
 from exoscope.outcome import (
     BadInput,
@@ -451,22 +451,24 @@ def test_select_object_as_powershell_does_it() -> None:
 
 
 def test_values_are_as_plain_as_in_batches() -> None:
-    row = plain(
-        {
-            "@odata.etag": "x",
-            "WhenCreated@data.type": "System.DateTime",
-            "WhenCreated": "2026-11-23T10:00:00.5+01:00",
-            "Later": "2026-11-23T10:00:00Z",
-            "Later@odata.type": "#DateTimeOffset",
-            "Local": "2026-11-23T10:00:00",
-            "Local@data.type": "System.DateTime",
-            "Text": "2026-11-23T10:00:00Z",
-            "List@odata.type": "#Collection(String)",
-            "List": ["a", None, True, 7],
-            "Null": None,
-            "Flag": False,
-            "Number": 7,
-        }
+    (row,) = plain_rows(
+        [
+            {
+                "@odata.etag": "x",
+                "WhenCreated@data.type": "System.DateTime",
+                "WhenCreated": "2026-11-23T10:00:00.5+01:00",
+                "Later": "2026-11-23T10:00:00Z",
+                "Later@odata.type": "#DateTimeOffset",
+                "Local": "2026-11-23T10:00:00",
+                "Local@data.type": "System.DateTime",
+                "Text": "2026-11-23T10:00:00Z",
+                "List@odata.type": "#Collection(String)",
+                "List": ["a", None, True, 7],
+                "Null": None,
+                "Flag": False,
+                "Number": 7,
+            }
+        ]
     )
     assert row == {
         "WhenCreated": "2026-11-23T09:00:00.5000000Z",
@@ -478,6 +480,16 @@ def test_values_are_as_plain_as_in_batches() -> None:
         "Flag": False,
         "Number": 7,
     }
+
+
+def test_columns_that_nobody_asked_for_are_not_looked_at() -> None:
+    rows = [{"Name": "a", "Odd": {"an": "object"}}, {"name": "b", "More": [{}], "Guid": "g"}, {}]
+    chain = selections(read("Get-ManagementScope | Select-Object -Property @('NAME', 'guid')")[0][1:])
+    assert select(plain_rows(rows, needed(chain)), chain) == ({"Name": "a"}, {"name": "b", "Guid": "g"}, {})
+    assert needed(selections(())) is None
+    for odd in rows[:2]:
+        with pytest.raises(ServiceError, match="object"):
+            plain_rows([odd])
 
 
 @pytest.mark.parametrize("end", ["close", "abandon"])

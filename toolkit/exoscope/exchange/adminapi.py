@@ -20,7 +20,7 @@ from exoscope.exchange.adminapi_http import AdminApi, Page
 from exoscope.exchange.connect import MARGIN, AccessToken, TokenSource, column
 from exoscope.exchange.errors import REFUSED, SIGN_IN, TokenRefused
 from exoscope.exchange.repeating import PASSING, is_read, repeated
-from exoscope.exchange.selecting import Selection, limit, select, selections
+from exoscope.exchange.selecting import Selection, limit, needed, plain_rows, select, selections
 from exoscope.exchange.session import DEADLINE, Result, Row
 from exoscope.model import Noun
 from exoscope.outcome import (
@@ -141,7 +141,7 @@ class AdminApiSession:
             left = deadline - (time.monotonic() - began)
             page = first if first is not None else self._page(api, call, link, left, size)
             first = None
-            rows += page.rows
+            rows += plain_rows(page.rows, needed(call.chain))
             warnings += page.warnings
             link = page.next
             if link is None:

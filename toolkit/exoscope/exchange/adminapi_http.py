@@ -19,7 +19,6 @@ import msgspec
 
 from exoscope.exchange.adminapi_errors import error_of, retry_after
 from exoscope.exchange.errors import SIGN_IN, Failure, TokenRefused, typed
-from exoscope.exchange.selecting import plain_rows
 from exoscope.exchange.session import Row
 from exoscope.model import Noun, Secret
 from exoscope.origins import CONNECT_SECONDS, OriginSession, origin_of
@@ -35,7 +34,9 @@ CHUNK = 65536
 
 
 class Page(Noun, frozen=True):
-    """One page: its rows, the service's warnings, and the link to the next (None: the last page)."""
+    """One page: its rows as they came (:func:`plain_rows` makes them plain), the service's warnings, and the link to the next
+    (None: the last page).
+    """
 
     rows: tuple[Row, ...]
     warnings: tuple[str, ...]
@@ -280,7 +281,7 @@ def _page(reply: Reply, cmdlet: str) -> Page:
         raise ServiceError(f"{cmdlet}: Exchange answered something else than rows", code="unexpected-answer")
     if link is not None and not isinstance(link, str):
         raise ServiceError(f"{cmdlet}: Exchange answered a next page without an address", code="unexpected-answer")
-    return Page(plain_rows(value), told, link)
+    return Page(tuple(value), told, link)
 
 
 def _of_batch(entry: Mapping[str, Any], cmdlet: str, outer: Reply) -> Page | ServiceError:

@@ -46,6 +46,12 @@ def limit(chain: Iterable[Selection]) -> int | None:
     return min((each.first for each in chain if each.first is not None), default=None)
 
 
+def needed(chain: Sequence[Selection]) -> frozenset[str] | None:
+    """The columns (case folded) of which anything can come out of the chain; None: all."""
+    names = next((each.names for each in chain if each.names is not None), None)
+    return None if names is None else frozenset(name.casefold() for name in names)
+
+
 def select(rows: Iterable[Row], chain: Sequence[Selection]) -> tuple[Row, ...]:
     """What comes out of a chain of Select-Objects.
 
@@ -75,14 +81,10 @@ def _chosen(rows: Iterable[Row], names: tuple[str, ...]) -> list[Row]:
     return chosen
 
 
-def plain(entry: dict[str, Any]) -> Row:
-    """One row of :func:`plain_rows`."""
-    return plain_rows([entry])[0]
-
-
-def plain_rows(entries: Iterable[dict[str, Any]]) -> tuple[Row, ...]:
+def plain_rows(entries: Iterable[dict[str, Any]], wanted: frozenset[str] | None = None) -> tuple[Row, ...]:
     """Rows of the admin API without their companions, values as the batches have them: null, boolean, number, text, list of
-    texts; times in UTC with seven digits. Raises ServiceError (``unexpected-answer``) for a value that is none of these.
+    texts; times in UTC with seven digits. ``wanted``: the columns (case folded) to keep, None: all; an object of Exchange has
+    many times those that are asked for. Raises ServiceError (``unexpected-answer``) for a kept value that is none of these.
     """
     rows: list[Row] = []
     shapes: dict[tuple[str, ...], _Shape] = {}
@@ -90,7 +92,7 @@ def plain_rows(entries: Iterable[dict[str, Any]]) -> tuple[Row, ...]:
         keys = tuple(entry)
         shape = shapes.get(keys)
         if shape is None:
-            shape = shapes[keys] = _shape(keys)
+            shape = shapes[keys] = _shape(keys, wanted)
         row: Row = {}
         for name in shape.columns:
             value = entry[name]
@@ -110,8 +112,8 @@ class _Shape(NamedTuple):
     typed: tuple[tuple[str, tuple[str, ...]], ...]
 
 
-def _shape(keys: tuple[str, ...]) -> _Shape:
-    columns = tuple(key for key in keys if "@" not in key)
+def _shape(keys: tuple[str, ...], wanted: frozenset[str] | None) -> _Shape:
+    columns = tuple(key for key in keys if "@" not in key and (wanted is None or key.casefold() in wanted))
     companions: dict[str, tuple[str, ...]] = {}
     for key in keys:
         owner, at, _ = key.partition("@")

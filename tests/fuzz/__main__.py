@@ -17,12 +17,13 @@ COUNTS = {"scripts": 200_000, "values": 1_000_000, "roads": 10_000}
 
 def main() -> int:
     """Run each part until its count is reached; exit 1 with the first problems of a part."""
+    told = ", ".join(f"{count:,} {part}" for part, count in COUNTS.items()) + " (values over each)"
     options = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     options.add_argument(
         "parts", nargs="*", choices=[*COUNTS, []], metavar="PART", help=f"{', '.join(COUNTS)}; else all"
     )
     options.add_argument("--seed", type=int, default=int(time.time()), help="to repeat a run")
-    options.add_argument("--count", type=int, help=f"how many, where not {COUNTS}; of roads: over each of them")
+    options.add_argument("--count", type=int, help=f"how many; else {told}")
     options.add_argument("--road", action="append", choices=EVERY_ROAD, help="which roads; else all")
     chosen = options.parse_args()
     program = pwsh()

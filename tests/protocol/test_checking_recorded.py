@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ import msgspec
 import pytest
 
 import exoscope.twin
+import planning_tenants
 from exoscope import checking
 from exoscope.checking.history import Past
 from exoscope.checking.recorded import _refuse_outdated
@@ -24,6 +26,7 @@ from exoscope.model import PlanFile, Proof, Snapshot
 from exoscope.outcome import Refused
 from exoscope.planning import dump_plan, plan_hash, plan_scope
 from exoscope.planning.effect import apply_steps
+from exoscope.planning.migration import plan_migration
 from exoscope.profile import load_profile
 from exoscope.proving import History, Options, of_plan, prove
 from exoscope.reach import Reach
@@ -149,6 +152,41 @@ def test_the_evidence_of_a_gate_is_that_of_a_connection(checked: Checked, tmp_pa
             "violated": {"grant": verdicts["grant"], "cutover": "violated"},
         }[str(checked.live.verdict)]
     )
+
+
+def test_the_baseline_of_a_migration_is_seen_too(tmp_path: Path) -> None:
+    """Whoever's answer rests on nesting must have been asked; of the others those count who were."""
+    tenant = planning_tenants.tenant(
+        {
+            "mailboxes": ["ada", "bob", "cid", "eve"],
+            "groups": {"sales": ["ada", "inner"], "inner": ["bob"]},
+            "apps": {"omni": {"consents": ["Mail.Read"]}},
+            "policies": [{"app": "omni", "group": "sales"}],
+        }
+    )
+    plan = plan_migration(tenant)
+    file = PlanFile("exoscope/plan@1", plan_hash(plan), plan)
+    (stage,) = [each for each in plan.stages if any("baseline" in gate.evidence for gate in each.gates)]
+    options: dict[str, Any] = {"waits": WAITS, "lengthen": True, "progress": lambda text: None}
+    with ExitStack() as stack:
+        twin = stack.enter_context(exoscope.twin.serve(tenant, propagation=0.1, token_lifetime=600.0))
+        profile = load_profile(Path(twin.ready["profile"]), os.environ)
+        noting: Any = Noted(stack.enter_context(Connection(profile, SystemClock())))
+        live = checking.verify_stage(file, stage.id, noting, Store(tmp_path), options=Options(), **options)
+    assert live.apps and {each.verdict for each in live.apps} == {"configured"}
+    tests = [key for key in noting.exchange.noted if "Test-ApplicationAccessPolicy" in key]
+    people = [each.guid for each in tenant.recipients if each.recipient_type == "UserMailbox"]  # type: ignore[union-attr]  # the sample was read
+    asked = [
+        {"kind": "asked", "app_id": app.app_id, "tested": people, "probed": []} for app in plan.apps if app.object_id
+    ]
+    header = {"purpose": "check", "plan": file.hash, "tenant": tenant.tenant.id}
+
+    def seen(without: str = "") -> checking.StageAnswer:
+        results = together(noting.results(without=without, header=header, asked=asked))
+        return checking.verify_stage_recorded(file, stage.id, results, Store(tmp_path), now=SOON, **options)
+
+    assert seen() == live
+    assert seen(tests[0]).verdict == "unknown"
 
 
 @pytest.mark.parametrize("checked", ["scoped"], indirect=True)

@@ -15,7 +15,7 @@ from exoscope import opath
 from exoscope.catalog import EXCHANGE, GRAPH
 from exoscope.entra.paths import PATHS
 from exoscope.exchange import recipients
-from exoscope.model import Addresses, IntentScope, Plan, Prove
+from exoscope.model import Addresses, Gate, IntentScope, Plan, Prove, Stage
 from exoscope.outcome import BadInput, GuardRefused, ObjectNotFound, Refused, ServiceError, WrongTenant
 from exoscope.powershell import render_guarded, template_dir
 from exoscope.proving import selection
@@ -198,6 +198,10 @@ def test_what_a_check_asks_about_follows_from_the_plan() -> None:
     assert unit.groups == () and unit.inside == entry.expected.addresses
     policy, _ = asked(mechanism="access-policy", filter=None, group="g")
     assert policy.policies and policy.groups == ("g",)
+    # A migration's baseline rests on Exchange's test of the policies.
+    gate = Gate(subject.app_id, (), ("baseline",))
+    first = checked(replace(plan, stages=(Stage("baseline", "", (gate,)), *plan.stages)))[0]
+    assert first.apps[0].policies and not checked(plan)[0].apps[0].policies
     # What only running the plan gives is not known here; nobody can be asked for Mail.Send.
     holed, files = asked(
         filter="MemberOfGroup -eq '<step-1.distinguished_name>'", group="<step-1.guid>", permissions=("Mail.Send",)

@@ -333,3 +333,14 @@ def test_one_port_for_all_services_serves_it_too(serve: Callable[..., Twin], sam
     http = session(twin)
     refused = http.post(twin.ready["admin_api"] + "/InvokeCommand", json={}, timeout=20)
     assert refused.status_code == 401
+
+
+def test_recipients_by_property_name(shared_twin: Twin) -> None:
+    caller = Caller(shared_twin)
+    body = envelope("Get-Recipient", {"ResultSize": "Unlimited"})
+    whole = caller.post("/InvokeCommand", body).json()["value"]
+    few = caller.post("/InvokeCommand?$select=guid,EmailAddresses", body).json()["value"]
+    names = ("Guid@data.type", "Guid@odata.type", "Guid", "EmailAddresses@odata.type", "EmailAddresses")
+    assert few == [{name: row[name] for name in names} for row in whole]
+    assert caller.post("/InvokeCommand?$select=Guid,NoSuchThing", body).status_code >= 400
+    assert caller.post("/InvokeCommand?$select=Name", envelope("Get-ManagementScope")).status_code >= 400

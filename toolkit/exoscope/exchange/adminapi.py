@@ -9,10 +9,15 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TypeVar
+
+import msgspec
 
 from exoscope import powershell
 from exoscope.clock import Clock
@@ -49,6 +54,8 @@ BATCH_LIMIT = 10  # requests in one batch
 _GUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # Cmdlets of the module: they are about its connections, which this road has none of.
 _MODULE = frozenset({"Connect-ExchangeOnline", "Disconnect-ExchangeOnline", "Get-ConnectionInformation"})
+# A recipient has some hundred properties of which a read wants a dozen, and there may be very many of them.
+_WIDE = frozenset({"Get-Recipient"})
 _LASTING = frozenset({"foreign-origin", "unexpected-answer", "untrusted-endpoint"})  # asked again they are the same
 # An error is an error here whatever was asked for, and warnings are always told.
 _SAME_ANYWAY = {"ErrorAction": ("stop", "continue"), "WarningAction": ("continue",)}
@@ -56,11 +63,14 @@ _BY_ID = "Compare tenant, organization and operator in the profile."
 
 
 class _Call(Noun, frozen=True):
-    """A pipeline made ready: what is sent, and what is chosen of its answer here."""
+    """A pipeline made ready: what is sent, what is chosen of its answer here, and the properties that are asked for by name
+    (none: the service sends all).
+    """
 
     cmdlet: str
     body: dict[str, object]
     chain: tuple[Selection, ...]
+    only: tuple[str, ...] = ()
 
 
 def open_session(profile: Profile, tokens: TokenSource, *, clock: Clock) -> AdminApiSession:
@@ -79,6 +89,7 @@ class AdminApiSession:
         self._renew_at: datetime | None = None
         self._proven = ""
         self._over = False
+        self._selects = True  # until the service shows that it does not
 
     @property
     def road(self) -> str:
@@ -101,9 +112,7 @@ class AdminApiSession:
             raise BadInput("operations are sent one by one over the admin API: their outcomes would not be told apart")
         call = _call(pipelines[0])
         if is_read([call.cmdlet]):
-            return repeated(
-                lambda left: self._read(call, left, _size(batch)), call.cmdlet, clock=self._clock, deadline=deadline
-            )
+            return self._list(call, deadline, _size(batch))
         return self._write(call, deadline)
 
     def run_each(
@@ -115,7 +124,7 @@ class AdminApiSession:
         Raises SignInFailed, WrongTenant and GuardRefused; BadInput when one of them is no read.
         """
         end = time.monotonic() + deadline
-        calls = [_call(pipeline) for script in scripts for pipeline in powershell.read(script)]
+        calls = [_whole(_call(pipeline)) for script in scripts for pipeline in powershell.read(script)]
         if len(calls) != len(scripts) or not is_read([call.cmdlet for call in calls]):
             raise BadInput("a batch takes reads, one pipeline each")
         found: list[Result | ServiceError] = []
@@ -129,28 +138,65 @@ class AdminApiSession:
 
     # -- reads and writes --------------------------------------------------------------------------------------
 
+    def _list(self, call: _Call, deadline: float, size: int) -> Result:
+        """A read, asked again after what passes; with its properties by name where the service answers so.
+
+        Public clients ask so (CIPP-API's New-ExoRequest, ExoHelper's PropertiesToLoad), but nobody says what the service does
+        with a name that it does not like. So a refusal, or a row without one of the names, counts as "cannot", never as an answer.
+        """
+        end = time.monotonic() + deadline
+        narrow = self._narrow(call, deadline, size) if call.only and self._selects else None
+        if narrow is not None:
+            return narrow
+        whole = self._repeated(_whole(call), max(1.0, end - time.monotonic()), size)
+        self._selects = self._selects and not call.only
+        return whole
+
+    def _narrow(self, call: _Call, deadline: float, size: int) -> Result | None:
+        wanted = len({name.casefold() for name in call.only})  # rows hold these and no others: plain_rows sees to it
+        try:
+            result = self._repeated(call, deadline, size)
+        except ServiceError as error:
+            # Those that have a type of their own would come again; so would a foreign host.
+            if type(error) is not ServiceError or error.code in _LASTING:
+                raise
+            log.info("%s: refused by property name (%s), asked for as a whole", call.cmdlet, error.code)
+            return None
+        if all(len(row) == wanted for row in result.rows):
+            return result
+        log.info("%s: not every property came by name, asked for as a whole", call.cmdlet)
+        return None
+
+    def _repeated(self, call: _Call, deadline: float, size: int) -> Result:
+        return repeated(lambda left: self._read(call, left, size), call.cmdlet, clock=self._clock, deadline=deadline)
+
     def _read(self, call: _Call, deadline: float, size: int, first: Page | None = None) -> Result:
         """All pages of a read. A page that fails is an error of the whole: a short list would look like a whole one."""
         api, began = self._ready(deadline), time.monotonic()
-        wanted = limit(call.chain)
+        wanted, columns = limit(call.chain), needed(call.chain)
         rows: list[Row] = []
         warnings: list[str] = []
         seen: set[str] = set()
-        link: str | None = None
-        while wanted is None or len(rows) < wanted:
-            left = deadline - (time.monotonic() - began)
-            page = first if first is not None else self._page(api, call, link, left, size)
-            first = None
-            rows += plain_rows(page.rows, needed(call.chain))
-            warnings += page.warnings
+
+        def ask(link: str | None) -> Page:
+            return self._page(api, call, link, deadline - (time.monotonic() - began), size)
+
+        page = first if first is not None else ask(None)
+        while True:
             link = page.next
-            if link is None:
-                break
             if link in seen:
                 raise ServiceError(
                     f"{call.cmdlet}: Exchange answered with the same page again", code="unexpected-answer"
                 )
-            seen.add(link)
+            if link is not None:
+                seen.add(link)
+            # Where all pages will be asked for, the next one is under way while this one is worked on.
+            coming = _ahead(partial(ask, link)) if link is not None and wanted is None else None
+            rows += plain_rows(page.rows, columns)
+            warnings += page.warnings
+            if link is None or (wanted is not None and len(rows) >= wanted):
+                break
+            page = coming() if coming is not None else ask(link)
         result = Result(rows=select(rows, call.chain), warnings=tuple(warnings))
         log.info("%s: %d rows in %.2f s", call.cmdlet, len(result.rows), time.monotonic() - began)
         self._tell(call, result)
@@ -161,7 +207,9 @@ class AdminApiSession:
             raise Deadline(f"{call.cmdlet}: no whole answer in time", next="Run the same command again later.")
         try:
             if link is None:
-                return self._within(lambda: api.post(call.cmdlet, call.body, size=size, deadline=deadline))
+                return self._within(
+                    lambda: api.post(call.cmdlet, call.body, size=size, deadline=deadline, only=call.only)
+                )
             # A page of many is asked for again by itself: the whole would begin anew.
             return repeated(
                 lambda left: self._within(
@@ -326,6 +374,20 @@ class AdminApiSession:
         self._drop()
 
 
+def _ahead(work: Callable[[], Page]) -> Callable[[], Page]:
+    """Begin this in a thread, which the process does not wait for at its end; the call that is returned has its outcome."""
+    outcome: Future[Page] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - it is raised where the outcome is asked for
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, name="next page", daemon=True).start()
+    return outcome.result
+
+
 def _size(batch: int | None) -> int:
     return PAGE if batch is None else max(1, min(batch, PAGE))
 
@@ -335,7 +397,13 @@ def _call(pipeline: Pipeline) -> _Call:
     operation, *rest = pipeline
     if operation.cmdlet in _MODULE:
         raise BadInput(f"{operation.cmdlet} is a cmdlet of the module; the admin API has none of that name")
-    return _Call(operation.cmdlet, envelope(operation), selections(rest))
+    chain = selections(rest)
+    names = next((each.names for each in chain if each.names), ()) if operation.cmdlet in _WIDE else ()
+    return _Call(operation.cmdlet, envelope(operation), chain, names)
+
+
+def _whole(call: _Call) -> _Call:
+    return msgspec.structs.replace(call, only=())
 
 
 def envelope(operation: Operation) -> dict[str, object]:

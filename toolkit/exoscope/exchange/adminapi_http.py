@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import msgspec
 
@@ -93,9 +93,21 @@ class AdminApi:
             raise Transient(f"Exchange answered HTTP {reply.status}", retry_after=retry_after(reply.headers))
         # Anything else is this question's own trouble: the tenant's proof follows, at the host that answered.
 
-    def post(self, cmdlet: str, body: object, *, size: int, deadline: float, link: str | None = None) -> Page:
-        """Send an envelope, or send it again to a page's ``link``; ``size``: rows of a page, 1000 at most."""
-        url = f"{self._root}/InvokeCommand" if link is None else self._of_this_api(link)
+    def post(
+        self,
+        cmdlet: str,
+        body: object,
+        *,
+        size: int,
+        deadline: float,
+        only: Sequence[str] = (),
+        link: str | None = None,
+    ) -> Page:
+        """Send an envelope, or send it again to a page's ``link``; ``size``: rows of a page, 1000 at most; ``only``: the
+        properties to answer (none: all). A link says by itself which.
+        """
+        first = f"{self._root}/InvokeCommand" + (f"?$select={quote(','.join(only), safe=',')}" if only else "")
+        url = first if link is None else self._of_this_api(link)
         reply = self._send("POST", url, body, self._headers(cmdlet, size), time.monotonic() + deadline)
         return _page(reply, cmdlet)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -77,7 +78,7 @@ def _chosen(rows: Iterable[Row], names: tuple[str, ...]) -> list[Row]:
         if columns not in kept:
             held = {name.casefold(): name for name in columns}
             kept[columns] = tuple(held[name.casefold()] for name in names if name.casefold() in held)
-        chosen.append({name: row[name] for name in kept[columns]})
+        chosen.append(row if columns == kept[columns] else {name: row[name] for name in kept[columns]})
     return chosen
 
 
@@ -99,8 +100,10 @@ def plain_rows(entries: Iterable[dict[str, Any]], wanted: frozenset[str] | None 
             kind = type(value)
             row[name] = value if kind is str or kind is bool or value is None else _cell(name, value)
         for name, companions in shape.typed:
-            if type(row[name]) is str and any(_is_time(entry[each]) for each in companions):
-                row[name] = _utc(row[name])
+            if type(row[name]) is str:
+                for each in companions:
+                    if _is_time(entry[each]):
+                        row[name] = _utc(row[name])
         rows.append(row)
     return tuple(rows)
 
@@ -122,8 +125,13 @@ def _shape(keys: tuple[str, ...], wanted: frozenset[str] | None) -> _Shape:
     return _Shape(columns, tuple((name, companions[name]) for name in columns if name in companions))
 
 
+@functools.lru_cache(maxsize=256)
+def _says_time(companion: str) -> bool:
+    return companion.rpartition(".")[2].lstrip("#").startswith("DateTime")
+
+
 def _is_time(companion: Any) -> bool:
-    return isinstance(companion, str) and companion.rpartition(".")[2].lstrip("#").startswith("DateTime")
+    return type(companion) is str and _says_time(companion)
 
 
 def _cell(name: str, value: Any) -> Any:

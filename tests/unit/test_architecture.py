@@ -25,7 +25,7 @@ LEVELS = (
     ("planning",),
     ("reach", "snapshot", "intent", "profile", "powershell"),
     ("opath",),
-    ("catalog",),
+    ("catalog", "recipes"),
     ("outcome", "clock", "origins", "system", "model", "_version"),
 )
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}

@@ -120,6 +120,7 @@ def _app(
     holder = registered if registered is not None else row
     credentials = parse_credentials(holder)
     kind, enabled = row.get("servicePrincipalType"), row.get("accountEnabled")
+    tags = None if registered is None else registered.get("tags")
     lifetime = lifetimes.get(object_id, UNSET)
     values: dict[str, Any] = {
         "kind": kind if isinstance(kind, str) else UNSET,
@@ -139,6 +140,7 @@ def _app(
         display_name=str(row.get("displayName") or app_id),
         consents=tuple(sorted(consents.get(object_id.casefold(), ()), key=lambda each: each.id)),
         requested=() if registered is None else parse_requested(registered, resources),
+        tags=tuple(str(tag) for tag in tags) if isinstance(tags, list) else UNSET,
         **values,
     )
     return app, unread

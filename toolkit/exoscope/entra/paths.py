@@ -12,7 +12,7 @@ from typing import Final
 _PRINCIPAL = (
     "id,appId,displayName,servicePrincipalType,accountEnabled,appOwnerOrganizationId,passwordCredentials,keyCredentials"
 )
-_APPLICATION = "id,appId,requiredResourceAccess,passwordCredentials,keyCredentials"
+_APPLICATION = "id,appId,requiredResourceAccess,passwordCredentials,keyCredentials,tags"
 
 PATHS: Final[Mapping[str, str]] = MappingProxyType(
     {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from exoscope.model.connector import Connector, CredentialKind, CredentialWish, HandOverKind
 from exoscope.model.intent import Intent, IntentEntry, IntentScope, Mechanism, OnLeftover, Prove, ScopeKind
 from exoscope.model.observed import Observed
 from exoscope.model.plan import (
@@ -71,11 +72,15 @@ __all__ = [
     "AppProof",
     "Check",
     "Cloud",
+    "Connector",
     "Consent",
     "Credential",
+    "CredentialKind",
+    "CredentialWish",
     "Gate",
     "Group",
     "GroupScope",
+    "HandOverKind",
     "Intent",
     "IntentEntry",
     "IntentScope",

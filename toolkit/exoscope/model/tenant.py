@@ -70,6 +70,7 @@ class App(Noun, frozen=True):
     account_enabled: bool | Unset = UNSET
     token_lifetime_minutes: int | Unset | None = UNSET  # the longest of the policies that may act on it
     credentials: tuple[Credential, ...] | Unset = UNSET
+    tags: tuple[str, ...] | Unset = UNSET  # of its registration, where that is this tenant's
 
 
 class ServicePrincipal(Noun, frozen=True):

@@ -103,6 +103,8 @@ class Applications:
             "signInAudience": "AzureADMyOrg",
             "requiredResourceAccess": self._required(app),
         }
+        if app.tags is not UNSET:
+            return {**row, "tags": list(app.tags), **_credentials(app)}
         return row | _credentials(app)
 
     def _required(self, app: App) -> list[dict[str, Any]]:

@@ -358,7 +358,7 @@ def test_a_consent_is_made_read_removed_and_made_again(twin: Twin) -> None:
 
 
 def test_a_request_entry_goes_and_comes_back_beside_delegated_ones(twin: Twin) -> None:
-    from exoscope.twin.tenant import Delegated
+    from exoscope.twin.registration import Delegated
 
     app = app_named(twin.tenant.state, OMNISCOPE)
     delegated = (
@@ -374,7 +374,7 @@ def test_a_request_entry_goes_and_comes_back_beside_delegated_ones(twin: Twin) -
         assert seen is not None
         assert seen.state == expected
         perform(graph, Request("PATCH", path, {"requiredResourceAccess": seen.yields["required_resource_access"]}))
-        assert set(twin.tenant.delegated[app.app_id.casefold()]) == set(delegated)
+        assert set(twin.tenant.registrations.of(app.app_id).delegated) == set(delegated)
     after = app_named(twin.tenant.state, OMNISCOPE)
     assert after.requested == ()
 

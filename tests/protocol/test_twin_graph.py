@@ -20,8 +20,8 @@ from msgspec import UNSET
 
 from exoscope.catalog import EXCHANGE, GRAPH
 from exoscope.model import Snapshot
+from exoscope.twin.registration import Delegated
 from exoscope.twin.server import Twin
-from exoscope.twin.tenant import Delegated
 from twin_fixtures import (
     OMNISCOPE,
     GraphCaller,

@@ -15,7 +15,8 @@ from exoscope.catalog import GRAPH, permission
 from exoscope.clock import SystemClock
 from exoscope.model import Consent, Recipient, Requested, Snapshot
 from exoscope.twin.errors import Unread
-from exoscope.twin.tenant import Delegated, TwinTenant
+from exoscope.twin.registration import Delegated
+from exoscope.twin.tenant import TwinTenant
 from twin_exchange import START, TestClock
 from twin_fixtures import OMNISCOPE, app_named, load_sample
 
@@ -162,7 +163,7 @@ def test_delegated_entries_are_kept_beside_the_requested_ones(tenant: TwinTenant
     entry = Delegated(resource=GRAPH, id="e1fe6dd8-ba31-4d61-89e7-88639da4683d")
     tenant.set_requested(app.object_id, (), (entry,))
     assert tenant.app(app.app_id).requested == ()  # type: ignore[union-attr]
-    assert tenant.delegated[app.app_id.lower()] == (entry,)
+    assert tenant.registrations.of(app.app_id).delegated == (entry,)
     known = permission("Mail.Send", GRAPH)
     assert known is not None
     role = known.app_role_id or ""

@@ -20,6 +20,7 @@ NEXT: Mapping[int, str] = {
     700025: "This app is a public client: use device_code, or register a confidential one.",
     700016: _WRONG_TENANT,
     700011: _WRONG_TENANT,
+    7000229: "The app has no service principal in this tenant: make one (its enterprise application), or wait if it is new.",
     7000112: "Enable the app's enterprise application in Entra.",
     70001: "The app is unknown or disabled: check client_id, and that its enterprise application is enabled.",
     90002: "Check tenant and cloud in the profile: this cloud has no such tenant.",

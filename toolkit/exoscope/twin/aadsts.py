@@ -49,6 +49,12 @@ ERRORS: Mapping[int, tuple[int, str, str]] = {
         "has not been installed by the administrator of the tenant or consented to by any user in the tenant. You may "
         "have sent your authentication request to the wrong tenant.",
     ),
+    7000229: (
+        401,
+        "invalid_client",
+        "The client application {app} is missing service principal in the tenant {tenant}. See instructions here: "
+        "https://go.microsoft.com/fwlink/?linkid=2225119",
+    ),
     7000112: (401, "unauthorized_client", "Application '{app}'({name}) is disabled."),
     90002: (
         400,

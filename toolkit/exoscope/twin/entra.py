@@ -1,6 +1,6 @@
 """The twin's sign-in: OpenID configuration and token endpoint (secret, certificate, device code).
 
-Credentials are the sandbox's own and stand apart from the tenant: no answer of Graph or Exchange shows them.
+What signs in are the sandbox's own credentials, which no answer of Graph or Exchange shows, and those made through Graph.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from exoscope.model import App, Noun
 from exoscope.twin import aadsts
 from exoscope.twin.aadsts import AadSts
 from exoscope.twin.errors import Unread
+from exoscope.twin.keychain import Held, new_secret
 from exoscope.twin.tenant import TwinTenant
 from exoscope.twin.tokens import TokenRefused, Tokens, assertion_header, read_assertion, thumbprints
 
@@ -51,17 +52,6 @@ class Operator(Noun, frozen=True):
     upn: str
     graph_roles: tuple[str, ...] = OPERATOR_GRAPH_ROLES
     exchange_roles: tuple[str, ...] = (MANAGE_AS_APP,)
-
-
-class _Credential:
-    """One secret or certificate that signs in. ``ends`` None: it does not expire."""
-
-    __slots__ = ("certificate", "ends", "secret")
-
-    def __init__(self, secret: str | None, certificate: bytes | None, ends: datetime | None) -> None:
-        self.secret = secret
-        self.certificate = certificate
-        self.ends = ends
 
 
 class _DeviceCode:
@@ -111,7 +101,6 @@ class Entra:
             self._names[cloud.exchange] = EXCHANGE
             self._names[cloud.token_resource_exchange] = EXCHANGE
         self._names["https://outlook.office.com"] = EXCHANGE
-        self._credentials: dict[str, list[_Credential]] = {}
         self._devices: dict[str, _DeviceCode] = {}
         self._lock = threading.Lock()
 
@@ -159,22 +148,17 @@ class Entra:
 
     def add_secret(self, app_id: str, *, ends: datetime | None = None) -> str:
         """Make a new random secret for an app; it is the only one that knows it besides the caller."""
-        secret = secrets.token_urlsafe(30)
-        self._add(app_id, _Credential(secret, None, ends))
+        secret = new_secret()
+        self.tenant.keychain.add(app_id, Held(secret, None, ends))
         return secret
 
     def add_certificate(self, app_id: str, certificate: bytes, *, ends: datetime | None = None) -> None:
         """Register a certificate (DER) with an app."""
-        self._add(app_id, _Credential(None, certificate, ends))
+        self.tenant.keychain.add(app_id, Held(None, certificate, ends))
 
     def drop_credentials(self, app_id: str) -> None:
         """Forget what an app signs in with."""
-        with self._lock:
-            self._credentials.pop(app_id.casefold(), None)
-
-    def _add(self, app_id: str, credential: _Credential) -> None:
-        with self._lock:
-            self._credentials.setdefault(app_id.casefold(), []).append(credential)
+        self.tenant.keychain.drop(app_id)
 
     # -- documents ---------------------------------------------------------------------------------------------
 
@@ -289,15 +273,17 @@ class Entra:
         except Unread:
             app = None
         if app is None or app.app_id.casefold() != client.casefold():
+            bare = any(each.app_id.casefold() == client.casefold() for each in self.tenant.registrations.bare())
+            raise AadSts(7000229 if bare else 700016, app=client)
+        if not self.tenant.spreading.over(app.object_id):
             raise AadSts(700016, app=client)
         if app.account_enabled is not UNSET and not app.account_enabled:
             raise AadSts(7000112, app=client, name=app.display_name)
         return app
 
     def _prove(self, client: str, form: Mapping[str, str]) -> None:
-        with self._lock:
-            held = list(self._credentials.get(client.casefold(), ()))
         now = self.tokens.clock.now()
+        held = self.tenant.keychain.of(client, now)
         secret, assertion = form.get("client_secret"), form.get("client_assertion")
         if secret:
             match = next(
@@ -312,7 +298,7 @@ class Entra:
         else:
             raise AadSts(7000218)
 
-    def _prove_assertion(self, client: str, assertion: str, held: list[_Credential], now: datetime) -> None:
+    def _prove_assertion(self, client: str, assertion: str, held: list[Held], now: datetime) -> None:
         try:
             header = assertion_header(assertion)
             name = "x5t#S256" if "x5t#S256" in header else "x5t"

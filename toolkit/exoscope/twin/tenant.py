@@ -26,6 +26,9 @@ from exoscope.model import App, Consent, Noun, Recipient, Requested, Snapshot
 from exoscope.twin.behaviour import Behaviour
 from exoscope.twin.errors import Unread
 from exoscope.twin.evaluator import Outcome, decide_with_roles
+from exoscope.twin.keychain import Keychain
+from exoscope.twin.registration import Delegated, Registrations
+from exoscope.twin.spreading import Spreading
 from exoscope.twin.view import View, fold
 
 LISTS = (
@@ -40,14 +43,6 @@ LISTS = (
     "administrative_units",
     "organization",
 )
-
-
-class Delegated(Noun, frozen=True):
-    """An entry of requiredResourceAccess that a snapshot does not hold (type Scope: a delegated permission)."""
-
-    resource: str
-    id: str
-    type: Literal["Scope", "Role"] = "Scope"
 
 
 class GroupExtra(Noun, frozen=True):
@@ -104,7 +99,9 @@ class TwinTenant:
         self.propagation = propagation
         self.origin = "https://outlook.office365.com"  # of its Exchange; its own once it is served
         self.log: list[Change] = []
-        self.delegated: dict[str, tuple[Delegated, ...]] = {}  # by folded app id
+        self.keychain = Keychain()
+        self.spreading = Spreading(clock)
+        self.registrations = Registrations()
         self.group_extras: dict[str, GroupExtra] = {}  # by folded guid
         self.default_token_lifetime: int | None = (
             None  # minutes: the organisation's default policy, which no file holds
@@ -234,8 +231,31 @@ class TwinTenant:
         """Replace the registration's requiredResourceAccess: application entries, and the others beside them."""
         with self.lock:
             app = self._must(object_id)
-            self.delegated[fold(app.app_id)] = delegated
+            known = self.registrations.of(app.app_id)
+            self.registrations.put(app.app_id, msgspec.structs.replace(known, delegated=delegated))
             self.put_app(msgspec.structs.replace(app, requested=requested))
+
+    def registered(self) -> tuple[App, ...]:
+        """Every application registered here; ``object_id`` is empty where it has no service principal."""
+        with self.lock:
+            return (*(app for app in self.read("apps") if app.application_object_id), *self.registrations.bare())
+
+    def put_registered(self, app: App) -> None:
+        """Put an application, with its service principal where it has one (``object_id``)."""
+        with self.lock:
+            if app.object_id:
+                self.registrations.put_bare(app.app_id, None)
+                self.put_app(app)
+            else:
+                self.registrations.put_bare(app.app_id, app)
+
+    def remove_registered(self, app: App) -> None:
+        """Delete an application, its service principal, and what they sign in with."""
+        with self.lock:
+            if app.object_id:
+                self.remove_app(app.object_id)
+            self.registrations.forget(app.app_id)
+            self.keychain.drop(app.app_id)
 
     def _must(self, object_id: str) -> App:
         app = self.app(object_id)

@@ -57,7 +57,12 @@ def new(call: Call) -> Iterable[Row]:
     app_id, object_id = call.text("AppId"), call.text("ObjectId")
     every = call.read("service_principals")
     app = call.tenant.app(object_id)
-    if app is None or fold(app.app_id) != fold(app_id) or fold(app.object_id) != fold(object_id):
+    if (
+        app is None
+        or not call.tenant.spreading.over(object_id)
+        or fold(app.app_id) != fold(app_id)
+        or fold(app.object_id) != fold(object_id)
+    ):
         raise refused(
             f"The service principal with AppId '{app_id}' and ObjectId '{object_id}' doesn't exist in the directory.",
             object_id,

@@ -1,4 +1,4 @@
-"""Applications, service principals, and the app roles they hold."""
+"""Service principals, and the app roles they hold."""
 
 from __future__ import annotations
 
@@ -9,28 +9,27 @@ from typing import Any
 from msgspec import UNSET
 
 from exoscope.clock import iso
-from exoscope.model import App, Consent, Credential, Requested
+from exoscope.model import App, Consent
 from exoscope.twin.errors import Unread
 from exoscope.twin.graph.call import Call, Reply, context
 from exoscope.twin.graph.errors import bad_request, missing, not_modelled
 from exoscope.twin.graph.faults import GraphFaults
 from exoscope.twin.graph.query import many, one
+from exoscope.twin.graph.registrations import OWNED, POLICIES, READ, WRITE, Registrations
 from exoscope.twin.graph.resources import MICROSOFT, Resource, Resources
-from exoscope.twin.tenant import Delegated, TwinTenant
+from exoscope.twin.tenant import TwinTenant
 
-_READ = ("Application.Read.All", "Application.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All")
-_WRITE = ("Application.ReadWrite.All",)
 _GRANT = ("AppRoleAssignment.ReadWrite.All",)
-_POLICIES = ("Policy.Read.All", "Policy.Read.ApplicationConfiguration", "Policy.ReadWrite.ApplicationConfiguration")
 
 
 class Applications:
-    """The application half of Graph."""
+    """The service principals of Graph."""
 
     def __init__(self, tenant: TwinTenant, faults: GraphFaults) -> None:
         self.tenant = tenant
         self.faults = faults
         self.resources = Resources(tenant)
+        self.registrations = Registrations(tenant, self.resources)
         self._recent: list[
             tuple[datetime, bool, str, Consent]
         ] = []  # (when, added, principal, consent), for replication
@@ -42,102 +41,43 @@ class Applications:
             raise Unread("apps")
         return apps
 
-    # -- applications ------------------------------------------------------------------------------------------
-
-    def applications(self, call: Call) -> Reply:
-        """GET /applications: those registered in this tenant."""
-        call.needs(*_READ)
-        return many(call, [self._application(a) for a in self._apps() if a.application_object_id], "applications")
-
-    def application(self, call: Call, id: str) -> Reply:
-        """GET /applications/{object id}."""
-        call.needs(*_READ)
-        return one(call, self._application(self._registered(id)), "applications")
-
-    def change_application(self, call: Call, id: str) -> Reply:
-        """PATCH /applications/{object id}: requiredResourceAccess, which replaces the collection."""
-        call.needs(*_WRITE)
-        body = call.object()
-        if set(body) != {"requiredResourceAccess"}:
-            raise not_modelled("changing anything of an application but requiredResourceAccess")
-        app = self._registered(id)
-        requested, delegated = self._read_requested(app, body["requiredResourceAccess"])
-        self.tenant.set_requested(app.object_id, requested, delegated)
-        return Reply(204)
-
-    def _registered(self, id: str) -> App:
-        for app in self._apps():
-            if app.application_object_id and id.casefold() == app.application_object_id.casefold():
-                return app
-        raise missing(id)
-
-    def _read_requested(self, app: App, value: Any) -> tuple[tuple[Requested, ...], tuple[Delegated, ...]]:
-        requested: list[Requested] = []
-        delegated: list[Delegated] = []
-        before = {(r.resource.casefold(), r.app_role_id.casefold()): r for r in app.requested}
-        try:
-            for entry in value:
-                resource = entry["resourceAppId"]
-                known = self.resources.by_app_id.get(resource.casefold())
-                for access in entry["resourceAccess"]:
-                    role, kind = access["id"], access["type"]
-                    if kind == "Scope":
-                        delegated.append(Delegated(resource=resource, id=role))
-                        continue
-                    if kind != "Role":
-                        raise bad_request("Invalid value specified for property 'type' of resource 'ResourceAccess'.")
-                    old = before.get((resource.casefold(), role.casefold()))
-                    permission = (known.role(role) if known else None) or (old.permission if old else role)
-                    requested.append(Requested(resource=resource, app_role_id=role, permission=permission))
-        except (KeyError, TypeError, AttributeError):
-            raise bad_request(
-                "Invalid value specified for property 'requiredResourceAccess' of resource 'Application'."
-            ) from None
-        return tuple(requested), tuple(delegated)
-
-    def _application(self, app: App) -> dict[str, Any]:
-        row = {
-            "id": app.application_object_id,
-            "appId": app.app_id,
-            "displayName": app.display_name,
-            "signInAudience": "AzureADMyOrg",
-            "requiredResourceAccess": self._required(app),
-        }
-        if app.tags is not UNSET:
-            return {**row, "tags": list(app.tags), **_credentials(app)}
-        return row | _credentials(app)
-
-    def _required(self, app: App) -> list[dict[str, Any]]:
-        entries: dict[str, list[dict[str, str]]] = {}
-        for requested in app.requested:
-            entries.setdefault(requested.resource, []).append({"id": requested.app_role_id, "type": "Role"})
-        for other in self.tenant.delegated.get(app.app_id.casefold(), ()):
-            entries.setdefault(other.resource, []).append({"id": other.id, "type": other.type})
-        return [{"resourceAppId": resource, "resourceAccess": access} for resource, access in entries.items()]
-
     # -- service principals ------------------------------------------------------------------------------------
 
     def service_principals(self, call: Call) -> Reply:
         """GET /servicePrincipals: the tenant's apps and the resources."""
-        call.needs(*_READ)
+        call.needs(*READ)
         apps = self._apps()
         own = {app.object_id.casefold() for app in apps}
-        rows = [self._principal(app) for app in apps]
+        rows = [self._principal(app) for app in apps if self.tenant.spreading.over(app.object_id)]
         rows += [self._resource(r) for key, r in self.resources.by_object_id.items() if key not in own]
         return many(call, rows, "servicePrincipals")
 
     def service_principal(self, call: Call, id: str) -> Reply:
         """GET /servicePrincipals/{object id}."""
-        call.needs(*_READ)
+        call.needs(*READ)
         app = self._app(id)
         if app is not None:
             return one(call, self._principal(app), "servicePrincipals")
         return one(call, self._resource(self._resource_of(id)), "servicePrincipals")
 
+    def create(self, call: Call) -> Reply:
+        """POST /servicePrincipals."""
+        made = self._principal(self.registrations.create_principal(call))
+        return Reply(201, {"@odata.context": context(call, "servicePrincipals/$entity"), **made})
+
+    def delete(self, call: Call, id: str) -> Reply:
+        """DELETE /servicePrincipals/{object id}."""
+        call.needs(WRITE, OWNED)
+        app = self._app(id)
+        if app is None:
+            self._resource_of(id)
+            raise not_modelled("deleting the service principal of one of Microsoft's own applications")
+        return self.registrations.delete_principal(call, app)
+
     def policies(self, call: Call, id: str) -> Reply:
         """GET /servicePrincipals/{id}/tokenLifetimePolicies."""
-        call.needs(*_READ)
-        call.needs(*_POLICIES)
+        call.needs(*READ)
+        call.needs(*POLICIES)
         app = self._app(id)
         if app is None:
             self._resource_of(id)
@@ -146,17 +86,9 @@ class Applications:
             raise Unread(f"token_lifetime_minutes of {app.display_name}")
         return many(call, _policies_of(app), "tokenLifetimePolicies")
 
-    def application_policies(self, call: Call, id: str) -> Reply:
-        """GET /applications/{object id}/tokenLifetimePolicies: none, for those a file holds stand on service principals."""
-        call.needs(*_READ)
-        call.needs(*_POLICIES)
-        if self._registered(id).token_lifetime_minutes is UNSET:
-            raise Unread(f"token_lifetime_minutes of {id}")
-        return many(call, [], "tokenLifetimePolicies")
-
     def all_policies(self, call: Call) -> Reply:
         """GET /policies/tokenLifetimePolicies: each app's, and the organisation's default where it has been given one."""
-        call.needs(*_POLICIES)
+        call.needs(*POLICIES)
         rows = [row for app in self._apps() for row in _policies_of(app)]
         default = self.tenant.default_token_lifetime
         if default is not None:
@@ -165,6 +97,8 @@ class Applications:
 
     def _app(self, id: str) -> App | None:
         self._apps()
+        if not self.tenant.spreading.over(id):
+            return None
         return next((a for a in self.tenant.view.apps(id) if a.object_id.casefold() == id.casefold()), None)
 
     def _resource_of(self, id: str) -> Resource:
@@ -175,12 +109,10 @@ class Applications:
 
     def object_id(self, kind: str, app_id: str) -> str:
         """The object id behind ``(appId='…')`` of applications or servicePrincipals. Raises 404."""
-        app = next((a for a in self._apps() if a.app_id.casefold() == app_id.casefold()), None)
         if kind == "applications":
-            if app is not None and app.application_object_id:
-                return app.application_object_id
-            raise missing(app_id)
-        if app is not None:
+            return self.registrations.object_id(app_id)
+        app = next((a for a in self._apps() if a.app_id.casefold() == app_id.casefold()), None)
+        if app is not None and self.tenant.spreading.over(app.object_id):
             return app.object_id
         resource = self.resources.by_app_id.get(app_id.casefold())
         if resource is None:
@@ -193,7 +125,9 @@ class Applications:
         row: dict[str, Any] = {
             "id": app.object_id,
             "appId": app.app_id,
+            "appDisplayName": app.display_name,
             "displayName": app.display_name,
+            "tags": list(self.tenant.registrations.of(app.app_id).principal_tags),
             # an app registered elsewhere: whose it is, the file does not say
             "appOwnerOrganizationId": here if app.application_object_id else None,
             "servicePrincipalNames": [app.app_id],
@@ -206,13 +140,15 @@ class Applications:
         # a registration's credentials stand on its application; only without one do they stand here
         if app.application_object_id:
             return row | {"passwordCredentials": [], "keyCredentials": []}
-        return row | _credentials(app)
+        return row | self.registrations.credentials.rows(app)
 
     def _resource(self, resource: Resource) -> dict[str, Any]:
         return {
             "id": resource.object_id,
             "appId": resource.app_id,
+            "appDisplayName": resource.display_name,
             "displayName": resource.display_name,
+            "tags": [],
             "appOwnerOrganizationId": MICROSOFT,
             "servicePrincipalNames": [resource.app_id],
             "appRoles": resource.app_roles(),
@@ -226,7 +162,7 @@ class Applications:
 
     def held(self, call: Call, id: str) -> Reply:
         """GET /servicePrincipals/{id}/appRoleAssignments: what it holds."""
-        call.needs(*_READ)
+        call.needs(*READ)
         app = self._app(id)
         if app is None:
             self._resource_of(id)
@@ -236,7 +172,7 @@ class Applications:
 
     def given(self, call: Call, id: str) -> Reply:
         """GET /servicePrincipals/{id}/appRoleAssignedTo: who holds its roles."""
-        call.needs(*_READ)
+        call.needs(*READ)
         resource = self.resources.by_object_id.get(id.casefold())
         if resource is None and self._app(id) is None:
             raise missing(id)
@@ -251,7 +187,7 @@ class Applications:
 
     def one_held(self, call: Call, id: str, assignment: str) -> Reply:
         """GET /servicePrincipals/{id}/appRoleAssignments/{assignment}, or under appRoleAssignedTo."""
-        call.needs(*_READ)
+        call.needs(*READ)
         app, consent = self._find(id, assignment)
         return one(call, self._assignment(app, consent), "appRoleAssignments")
 
@@ -268,6 +204,8 @@ class Applications:
         with self.tenant.lock:
             app = self._app(principal)
             resource = self.resources.by_object_id.get(resource_id.casefold())
+            if app is None and not self.tenant.spreading.over(principal) and self.tenant.spreading.turn():
+                raise bad_request("Not a valid reference update.")
             if app is None or resource is None:
                 raise missing(principal if app is None else resource_id)
             permission = resource.role(role_id)
@@ -343,30 +281,4 @@ def _policy(id: str, minutes: int, *, default: bool) -> dict[str, Any]:
         "displayName": "Token lifetime",
         "isOrganizationDefault": default,
         "definition": [f'{{"TokenLifetimePolicy":{{"Version":1,"AccessTokenLifetime":"{span}"}}}}'],
-    }
-
-
-def _credentials(app: App) -> dict[str, Any]:
-    if app.credentials is UNSET:
-        return {}
-    return {
-        "passwordCredentials": [_password(c) for c in app.credentials if c.kind == "secret"],
-        "keyCredentials": [_key(c) for c in app.credentials if c.kind == "certificate"],
-    }
-
-
-def _password(credential: Credential) -> dict[str, Any]:
-    return {**_common(credential), "hint": None, "secretText": None}
-
-
-def _key(credential: Credential) -> dict[str, Any]:
-    return {**_common(credential), "type": "AsymmetricX509Cert", "usage": "Verify", "customKeyIdentifier": None}
-
-
-def _common(credential: Credential) -> dict[str, Any]:
-    return {
-        "keyId": credential.key_id,
-        "displayName": credential.display_name,
-        "startDateTime": credential.start,
-        "endDateTime": credential.end,
     }

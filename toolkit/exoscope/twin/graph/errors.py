@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 
 class GraphError(Exception):
-    """An error to be answered. ``retry_after`` in seconds becomes a decimal Retry-After header."""
+    """An error to be answered. ``retry_after`` in seconds becomes a decimal Retry-After header; ``details`` as Graph nests them."""
 
-    def __init__(self, status: int, code: str, message: str, *, retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        retry_after: float | None = None,
+        details: Sequence[Mapping[str, str]] = (),
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.message = message
         self.retry_after = retry_after
+        self.details = details
 
 
 def not_modelled(what: str) -> GraphError:

@@ -24,6 +24,7 @@ from exoscope.twin.graph.errors import GraphError, bad_request, bad_token, no_pr
 from exoscope.twin.graph.faults import Dropped, GraphFaults
 from exoscope.twin.graph.limits import Limits
 from exoscope.twin.graph.mailboxes import Mailboxes
+from exoscope.twin.graph.registrations import OWNED
 from exoscope.twin.tenant import TwinTenant
 from exoscope.twin.tokens import Principal, TokenRefused, Tokens
 from exoscope.twin.web import cut_off
@@ -47,6 +48,7 @@ class Graph:
         directory, applications = Directory(tenant), Applications(tenant, self.faults)
         self.mailboxes = Mailboxes(tenant, self.limits, self.faults)
         self.applications = applications
+        self.registrations = registrations = applications.registrations
         sp, app, user, admin = (
             "/servicePrincipals",
             "/applications",
@@ -65,13 +67,20 @@ class Graph:
             ("GET", "/directory/administrativeUnits", directory.units),
             ("GET", "/directory/administrativeUnits/<id>", directory.unit),
             ("GET", "/directory/administrativeUnits/<id>/members", directory.unit_members),
-            ("GET", app, applications.applications),
-            ("GET", f"{app}/<id>", applications.application),
-            ("PATCH", f"{app}/<id>", applications.change_application),
-            ("GET", f"{app}/<id>/tokenLifetimePolicies", applications.application_policies),
+            ("GET", app, registrations.applications),
+            ("POST", app, registrations.create),
+            ("GET", f"{app}/<id>", registrations.application),
+            ("PATCH", f"{app}/<id>", registrations.change),
+            ("DELETE", f"{app}/<id>", registrations.delete),
+            ("POST", f"{app}/<id>/addPassword", registrations.add_password),
+            ("POST", f"{app}/<id>/removePassword", registrations.remove_password),
+            ("GET", f"{app}/<id>/tokenLifetimePolicies", registrations.policies),
+            ("GET", "/policies/defaultAppManagementPolicy", registrations.app_management),
             ("GET", "/policies/tokenLifetimePolicies", applications.all_policies),
             ("GET", sp, applications.service_principals),
+            ("POST", sp, applications.create),
             ("GET", f"{sp}/<id>", applications.service_principal),
+            ("DELETE", f"{sp}/<id>", applications.delete),
             ("GET", f"{sp}/<id>/tokenLifetimePolicies", applications.policies),
             ("GET", f"{sp}/<id>/appRoleAssignments", applications.held),
             ("POST", f"{sp}/<id>/appRoleAssignments", applications.grant),
@@ -162,7 +171,7 @@ class Graph:
             found = _ALTERNATE.match(call.path)
             path = call.path
             if found:
-                call.needs("Application.Read.All", "Application.ReadWrite.All", "Directory.Read.All")
+                call.needs("Application.Read.All", "Application.ReadWrite.All", "Directory.Read.All", OWNED)
                 path = f"/{found[1]}/{quote(self.applications.object_id(found[1], found[2]))}{path[found.end() :]}"
             run, arguments = self._routes.bind("twin").match(path, method=call.method)
             reply: Reply = run(call, **arguments)
@@ -183,9 +192,10 @@ class Graph:
     def _error(self, error: GraphError, ids: Mapping[str, str]) -> Reply:
         inner = {"date": iso(self.tenant.clock.now()).rstrip("Z"), **ids}
         headers = {} if error.retry_after is None else {"Retry-After": f"{max(error.retry_after, 0.001):.3f}"}
-        return Reply(
-            error.status, {"error": {"code": error.code, "message": error.message, "innerError": inner}}, headers
-        )
+        told: dict[str, Any] = {"code": error.code, "message": error.message, "innerError": inner}
+        if error.details:
+            told["details"] = [dict(each) for each in error.details]
+        return Reply(error.status, {"error": told}, headers)
 
     # -- $batch ------------------------------------------------------------------------------------------------
 

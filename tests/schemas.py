@@ -15,6 +15,7 @@ import msgspec
 from exoscope.checking import StageAnswer
 from exoscope.model import PlanFile, Proof, Snapshot, Tenant, Unread
 from exoscope.planning.answer import MigrateAnswer, PlanAnswer, ShownAnswer
+from exoscope.planning.by_hand import ByHand
 from exoscope.reach import MailboxAnswer, ReachAnswer, Story
 from exoscope.rehearsing.demo import DemoAnswer
 from exoscope.rehearsing.rehearse import Rehearsal
@@ -136,6 +137,7 @@ ANSWERS: dict[str, tuple[type, str]] = {
     "advance": (AdvanceAnswer, "exoscope migrate --advance --json"),
     "migrate": (MigrateAnswer, "exoscope migrate --json"),
     "show": (ShownAnswer, "exoscope show --json"),
+    "show-entra": (ByHand, "exoscope show --for entra --json"),
     "script": (ScriptAnswer, "exoscope script --json"),
     "run": (RunAnswer, "exoscope apply, resume, undo and status --json"),
     "runs": (RunsAnswer, "exoscope runs --json"),

@@ -13,13 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from msgspec.structs import replace
 
+from exoscope.catalog import GRAPH
+from exoscope.clock import SystemClock
+from exoscope.entra import Tokens
 from exoscope.intent import loads_intent
 from exoscope.model import Plan, PlanFile, Snapshot
 from exoscope.planning import content_hash, dump_plan, plan_hash, plan_scope
 from exoscope.planning.effect import apply_steps
 from exoscope.planning.states import agrees, shown
+from exoscope.profile import load_profile
 from exoscope.twin.server import Twin
 from twin_fixtures import OMNISCOPE, OMNISCOPE_GROUP, app_named, decisions, load_sample, serve, watching
 
@@ -165,6 +170,52 @@ def test_the_plan_runs_and_is_taken_back(tmp_path: Path, serve: Callable[..., Tw
         assert agrees(step.target.kind, shown(now, step.target), shown(start, step.target)), step.title
     code, listed = work.run("runs", "--json")
     assert (code, [each["purpose"] for each in listed["runs"]]) == (0, ["scope", "undo"])
+
+
+def identity_team(work: Work) -> None:
+    """Does in Entra what the page for it says, call by call, with a plain HTTP client."""
+    code, page = work.run("show", str(work.plan), "--for", "entra", "--json")
+    assert (code, len(page["steps"])) == (0, 2)
+    profile = load_profile(Path(work.twin.ready["profile"]), {})
+    token = Tokens(profile, SystemClock()).operator("graph").secret.reveal()
+    with requests.Session() as http:
+        http.trust_env, http.verify = False, str(profile.endpoints.ca)
+        http.headers["Authorization"] = f"Bearer {token}"
+        for step in page["steps"]:
+            held: list[Any] = []
+            for call in step["calls"]:
+                body = call["body"]
+                if body is not None and step["title"].startswith("Stop requesting"):
+                    assert list(body.values()) == [f"<{step['id']}.required_resource_access>"]
+                    body = {"requiredResourceAccess": [each for each in held if each["resourceAppId"] != GRAPH]}
+                address = f"{profile.endpoints.graph}/v1.0{call['path']}"
+                answer = http.request(call["method"], address, json=body, timeout=30)
+                assert answer.ok, answer.text
+                held = answer.json()["requiredResourceAccess"] if call["method"] == "GET" else held
+
+
+def test_exchange_and_entra_are_changed_by_two_teams(tmp_path: Path, serve: Callable[..., Twin]) -> None:
+    start = small(consented=True)
+    twin = serve(start)
+    work = Work(tmp_path, twin, planned(start))
+    code, answer = work.apply("--only", "exchange", "--wait", "60s")
+    assert (code, answer["outcome"], answer["waiting_for"]) == (3, "waiting", "entra"), work.output
+    assert shown(twin.tenant.snapshot(), work.file.plan.steps[-1].target) is not None
+    code, answer = work.run("status", "last", "--json")
+    assert (code, answer["waiting_for"]) == (3, "entra")
+    identity_team(work)
+    code, answer = work.resume("--only", "exchange", "--wait", "60s")
+    assert (code, answer["outcome"]) == (0, "done"), work.output
+    assert_as_planned(work, start)
+    code, answer = work.run("undo", "last", "--yes", "--json", "--only", "exchange", "--wait", "60s")
+    assert (code, answer["waiting_for"]) == (3, "entra"), "the consent comes back first, and is not Exchange's to give"
+    code, answer = work.resume("--only", "graph", "--wait", "60s")
+    assert (code, answer["waiting_for"]) == (3, "exchange"), work.output
+    code, answer = work.resume("--only", "exchange", "--wait", "60s")
+    assert (code, answer["outcome"]) == (0, "done"), work.output
+    now = twin.tenant.snapshot()
+    for step in work.file.plan.steps:
+        assert agrees(step.target.kind, shown(now, step.target), shown(start, step.target)), step.title
 
 
 def test_applied_without_anybody_to_ask_it_needs_an_answer(tmp_path: Path, serve: Callable[..., Twin]) -> None:

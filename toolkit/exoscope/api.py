@@ -19,7 +19,7 @@ from exoscope.planning.migration.asking import ask
 from exoscope.profile import Profile, load_profile, state_dir
 from exoscope.proving import Options
 from exoscope.reading import Connection, Wanted, read_snapshot, wanted_for
-from exoscope.running import Desk, Event, RunAnswer, Store
+from exoscope.running import Desk, Event, RunAnswer, Service, Store
 from exoscope.running import apply as _apply
 from exoscope.running import resume as _resume
 from exoscope.running import undo as _undo
@@ -147,16 +147,26 @@ class Tenant:
         wanted = Wanted() if intent is None else wanted_for(_intent(intent))
         return read_snapshot(self._open(), wanted=wanted, progress=self._progress)
 
-    def apply(self, plan: Plan | PlanFile | Path | str, *, wait: float = 0.0, until: str | None = None) -> RunAnswer:
+    def apply(
+        self,
+        plan: Plan | PlanFile | Path | str,
+        *,
+        wait: float = 0.0,
+        until: str | None = None,
+        only: Service | None = None,
+    ) -> RunAnswer:
         """Run a plan up to the first gate that is not open, waiting ``wait`` seconds in all. Approval is the caller's.
 
-        ``until``: the last stage to run, with its gate.
+        ``until``: the last stage to run, with its gate. ``only``: change nothing but this service; where the other one comes next
+        the app waits (``waiting_for``) for whoever does it.
         """
-        return _apply(_file(plan), self._desk(), wait=wait, until=until)
+        return _apply(_file(plan), self._desk(), wait=wait, until=until, only=only)
 
-    def resume(self, run: str = "last", *, wait: float = 0.0, until: str | None = None) -> RunAnswer:
+    def resume(
+        self, run: str = "last", *, wait: float = 0.0, until: str | None = None, only: Service | None = None
+    ) -> RunAnswer:
         """Go on with a run."""
-        return _resume(run, self._desk(), wait=wait, until=until)
+        return _resume(run, self._desk(), wait=wait, until=until, only=only)
 
     def carry_through(
         self, plan: Plan | PlanFile | Path | str, at_gate: Callable[[RunAnswer], bool], *, until: str | None = None
@@ -177,9 +187,10 @@ class Tenant:
         app: str | None = None,
         to: str | None = None,
         wait: float = 0.0,
+        only: Service | None = None,
     ) -> RunAnswer:
         """Take a run back. ``approve`` is shown the undo plan, with every mailbox that opens again, and raises to say no."""
-        return _undo(run, self._desk(), approve=approve, app=app, to=to, wait=wait)
+        return _undo(run, self._desk(), approve=approve, app=app, to=to, wait=wait, only=only)
 
     def verify(
         self,

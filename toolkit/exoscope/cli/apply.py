@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from exoscope.cli import changing, frame, roads
+
+if TYPE_CHECKING:
+    from exoscope.running import Service
 
 
 @frame.command("apply", short_help="Run a plan up to the first gate that is not open.")
@@ -17,6 +21,7 @@ from exoscope.cli import changing, frame, roads
 @frame.yes_option
 @frame.wait_option
 @frame.until_option
+@frame.only_option
 @frame.profile_option
 @frame.state_option
 @frame.json_option
@@ -26,6 +31,7 @@ def command(
     yes: bool,
     wait: float | None,
     until: str | None,
+    only: Service | None,
     profile: Path | None,
     state: Path | None,
     as_json: bool,
@@ -46,4 +52,6 @@ def command(
         changing.summary(file.plan)
         changing.ask("Run it?")
     wanted = f"sha256:{expected}" if expected is not None and ":" not in expected else expected
-    changing.finish(running.apply(file, desk, wait=wait or 0.0, until=until, expected_hash=wanted), as_json=as_json)
+    changing.finish(
+        running.apply(file, desk, wait=wait or 0.0, until=until, only=only, expected_hash=wanted), as_json=as_json
+    )

@@ -210,6 +210,15 @@ def until_option(function: Decorated) -> Decorated:
     )(function)
 
 
+def only_option(function: Decorated) -> Decorated:
+    """``--only exchange|graph``."""
+    return click.option(
+        "--only",
+        type=click.Choice(["exchange", "graph"]),
+        help="Change nothing but this service; stop where the other one comes next (exit 3), and find it done by reading later.",
+    )(function)
+
+
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 

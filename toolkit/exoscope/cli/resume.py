@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from exoscope.cli import changing, frame, roads
+
+if TYPE_CHECKING:
+    from exoscope.running import Service
 
 
 @frame.command("resume", short_help="Go on with a run.")
@@ -14,6 +18,7 @@ from exoscope.cli import changing, frame, roads
 @frame.yes_option
 @frame.wait_option
 @frame.until_option
+@frame.only_option
 @frame.profile_option
 @frame.state_option
 @frame.json_option
@@ -22,6 +27,7 @@ def command(
     yes: bool,
     wait: float | None,
     until: str | None,
+    only: Service | None,
     profile: Path | None,
     state: Path | None,
     as_json: bool,
@@ -38,4 +44,4 @@ def command(
     if not yes and frame.interactive():
         frame.say(running.status(run, desk.store, SystemClock()).why)
         changing.ask("Go on?")
-    changing.finish(running.resume(run, desk, wait=wait or 0.0, until=until), as_json=as_json)
+    changing.finish(running.resume(run, desk, wait=wait or 0.0, until=until, only=only), as_json=as_json)

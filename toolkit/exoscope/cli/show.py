@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,14 +12,24 @@ from exoscope.cli import frame
 from exoscope.cli.planning import Waits, print_findings, print_plan, print_refusals
 from exoscope.cli.printing import line, told
 
+if TYPE_CHECKING:
+    from exoscope.model import PlanFile
+
 
 @frame.command("show", short_help="Print a plan: stages, steps, needs, times, exact PowerShell.")
 @click.argument("plan", type=click.Path(path_type=Path), metavar="PLAN")
+@click.option(
+    "--for",
+    "reader",
+    type=click.Choice(["entra"]),
+    help="Print only the steps in Entra: portal clicks and Graph calls.",
+)
 @frame.profile_option
 @frame.json_option
-def command(plan: Path, profile: Path | None, as_json: bool) -> None:
+def command(plan: Path, reader: str | None, profile: Path | None, as_json: bool) -> None:
     """Print a plan: stages, steps, what each needs, when gates can open if it started now, and the exact PowerShell.
 
+    --for entra prints what is to be done in Entra, for whoever may change things there, with what must be so before each step.
     Reads the plan, and the profile for its waits; asks nothing of the tenant. An edited plan is refused (exit 4).
     """
     from msgspec import UnsetType
@@ -27,6 +39,9 @@ def command(plan: Path, profile: Path | None, as_json: bool) -> None:
     from exoscope.planning.answer import shown_answer
 
     file = load_plan(frame.read_file(plan), str(plan))
+    if reader is not None:
+        _for_entra(file, as_json=as_json)
+        return
     waits = Waits(profile)
     now = SystemClock().now()
     if as_json:
@@ -46,3 +61,28 @@ def command(plan: Path, profile: Path | None, as_json: bool) -> None:
             line(f"  note: {note}")
     print_findings(() if isinstance(file.plan.findings, UnsetType) else file.plan.findings)
     print_refusals(file.plan.refusals)
+
+
+def _for_entra(file: PlanFile, *, as_json: bool) -> None:
+    from exoscope.planning.by_hand import for_entra
+
+    found = for_entra(file)
+    if as_json:
+        frame.answer(found)
+        return
+    line(f"Plan {found.hash}")
+    line(f"Tenant {found.tenant.domain} ({found.tenant.id}); steps in Entra: {len(found.steps)}")
+    for step in found.steps:
+        line()
+        line(f"{step.id} [{step.stage}] {step.display_name or 'the organisation'}: {step.title}")
+        line(f"  first: {step.not_before}")
+        line(f"  needs: {', '.join(step.needs)} (by Graph), or Cloud Application Administrator (by the portal)")
+        for click_path in step.portal:
+            line(f"  portal: {click_path}")
+        for call in step.calls:
+            line(f"  Graph: {call.method} /v1.0{call.path}")
+            if call.body is not None:
+                line(f"         {json.dumps(call.body, ensure_ascii=False)}")
+    if found.steps:
+        line()
+        line("<step-N.name> is read just before the call: by the GET above it.")

@@ -12,6 +12,7 @@ from exoscope.cli.printing import plain, told
 
 if TYPE_CHECKING:
     from exoscope.model import Plan
+    from exoscope.running import Service
 
 
 @frame.command("undo", short_help="Take a run back, in the safe order.")
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 @click.option("--to", metavar="STAGE", help="Keep this stage and what came before it.")
 @frame.yes_option
 @frame.wait_option
+@frame.only_option
 @frame.profile_option
 @frame.state_option
 @frame.json_option
@@ -29,6 +31,7 @@ def command(
     to: str | None,
     yes: bool,
     wait: float | None,
+    only: Service | None,
     profile: Path | None,
     state: Path | None,
     as_json: bool,
@@ -49,7 +52,9 @@ def command(
             changing.steps(plan)
             changing.ask("Take it back?")
 
-    changing.finish(running.undo(run, desk, approve=approve, app=app, to=to, wait=wait or 0.0), as_json=as_json)
+    changing.finish(
+        running.undo(run, desk, approve=approve, app=app, to=to, wait=wait or 0.0, only=only), as_json=as_json
+    )
 
 
 def _opens(plan: Plan) -> None:

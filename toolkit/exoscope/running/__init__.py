@@ -7,7 +7,7 @@ from exoscope.running.answer import AdvanceAnswer, AppAnswer, RunAnswer, RunLine
 from exoscope.running.apply import apply, resume
 from exoscope.running.desk import Desk, Opened
 from exoscope.running.exporting import Export, export
-from exoscope.running.ports import Event, Evidence, Survey, Tenancy
+from exoscope.running.ports import Event, Evidence, Service, Survey, Tenancy
 from exoscope.running.returning import plan_back
 from exoscope.running.status import runs, status
 from exoscope.running.store import Store
@@ -25,6 +25,7 @@ __all__ = [
     "Opened",
     "RunAnswer",
     "RunLine",
+    "Service",
     "Store",
     "Survey",
     "Tenancy",

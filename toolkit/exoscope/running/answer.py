@@ -13,6 +13,7 @@ EVIDENCE_UNKNOWN = "evidence-unknown"
 UNDONE = "undone"
 INTERRUPTED = "interrupted"
 UNTIL = "until-reached"
+LEFT = "left-to-others"
 
 
 class AppAnswer(Noun, frozen=True):

@@ -12,16 +12,24 @@ from exoscope.planning.operations import fits
 from exoscope.running.answer import RunAnswer
 from exoscope.running.desk import Desk, begin, go_on, left_open
 from exoscope.running.journal import Journal
+from exoscope.running.ports import Service
 from exoscope.running.state import RunState
 from exoscope.running.store import Folder, Store
 
 
 def apply(
-    file: PlanFile, desk: Desk, *, wait: float = 0.0, expected_hash: str | None = None, until: str | None = None
+    file: PlanFile,
+    desk: Desk,
+    *,
+    wait: float = 0.0,
+    expected_hash: str | None = None,
+    until: str | None = None,
+    only: Service | None = None,
 ) -> RunAnswer:
     """Run an approved plan up to the first gate that is not open, waiting at gates for ``wait`` seconds in all.
 
-    ``until``: the last stage to run, with its gate. Raises NotFound for a stage that the plan has not, Refused (``plan-edited``,
+    ``until``: the last stage to run, with its gate. ``only``: change nothing but this service; a step at the other one is found
+    done, or the app waits for whoever does it. Raises NotFound for a stage that the plan has not, Refused (``plan-edited``,
     ``other-plan``, ``undo-plan``, ``run-open``, ``locked``), WrongTenant, and what opening the tenant raises: nothing was changed
     then.
     """
@@ -46,7 +54,7 @@ def apply(
         _refuse_twice(desk.store, file)
         with desk.open(file.plan) as opened:
             _, journal, state = begin(desk, file, opened.snapshot)
-            return go_on(desk, journal, state, opened.tenancy, wait, resumed=False, until=until)
+            return go_on(desk, journal, state, opened.tenancy, wait, resumed=False, until=until, only=only)
 
 
 def _check_stage(plan: Plan, until: str | None) -> None:
@@ -55,10 +63,12 @@ def _check_stage(plan: Plan, until: str | None) -> None:
         raise NotFound(f"the plan has no stage {until}", next=f"Its stages: {', '.join(stages) or 'none'}.")
 
 
-def resume(run: str, desk: Desk, *, wait: float = 0.0, until: str | None = None) -> RunAnswer:
+def resume(
+    run: str, desk: Desk, *, wait: float = 0.0, until: str | None = None, only: Service | None = None
+) -> RunAnswer:
     """Go on with a run: nothing that was done is repeated, and a call whose outcome is unknown is settled by reading first.
 
-    ``until``: the last stage to run, with its gate.
+    ``until``: the last stage to run, with its gate; ``only``: as :func:`apply`.
     A run in which no app can go on before ``wait`` seconds are over is answered without opening the tenant.
     Raises NotFound, Ambiguous, Refused (``locked``, ``plan-edited``), Unreadable (a damaged journal), and as :func:`apply`.
     """
@@ -73,7 +83,7 @@ def resume(run: str, desk: Desk, *, wait: float = 0.0, until: str | None = None)
             with desk.open(file.plan) as opened:
                 journal = Journal(folder.journal, desk.clock)
                 state = RunState(file.plan, journal.records, desk.store.undone_by(folder.run))
-                return go_on(desk, journal, state, opened.tenancy, wait, resumed=True, until=until)
+                return go_on(desk, journal, state, opened.tenancy, wait, resumed=True, until=until, only=only)
         except KeyboardInterrupt:
             # Nothing was sent yet, but the run is open all the same: not "nothing was changed".
             return left_open(desk, state, "Interrupted.")

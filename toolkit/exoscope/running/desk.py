@@ -16,7 +16,7 @@ from exoscope.running.answer import INTERRUPTED, RunAnswer
 from exoscope.running.engine import Engine
 from exoscope.running.interrupts import Interrupts
 from exoscope.running.journal import Journal
-from exoscope.running.ports import Event, Progress, Tenancy
+from exoscope.running.ports import Event, Progress, Service, Tenancy
 from exoscope.running.records import FORMAT, Paused, RunResumed, RunStarted
 from exoscope.running.state import RunState
 from exoscope.running.steps import Patience
@@ -84,6 +84,7 @@ def go_on(
     *,
     resumed: bool,
     until: str | None = None,
+    only: Service | None = None,
 ) -> RunAnswer:
     """Go on with an open run until it rests. The caller holds the tenant's lock.
 
@@ -106,6 +107,7 @@ def go_on(
             progress=desk.progress,
             held=interrupts.held,
             until=until,
+            only=only,
         )
         try:
             return engine.run(wait)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import datetime, timedelta
+from itertools import takewhile
+from typing import Literal
 
 from exoscope import system
 from exoscope.clock import Clock, iso
@@ -12,10 +14,10 @@ from exoscope.model import AppPlan, Gate, Stage, Step
 from exoscope.outcome import AccessDenied, ExoscopeError, Refused, ServiceError, Verdict, WrongTenant
 from exoscope.planning import states
 from exoscope.powershell import HoleError, holes
-from exoscope.running.answer import UNTIL, RunAnswer, duration
+from exoscope.running.answer import LEFT, UNTIL, RunAnswer, duration
 from exoscope.running.filling import fill_target, found
 from exoscope.running.journal import Journal, stamp
-from exoscope.running.ports import Event, Evidence, Progress, Tenancy
+from exoscope.running.ports import Event, Evidence, Progress, Service, Tenancy
 from exoscope.running.records import (
     AppStopped,
     Finished,
@@ -25,6 +27,7 @@ from exoscope.running.records import (
     Noted,
     Paused,
     Record,
+    StepLeft,
     WaitingFor,
 )
 from exoscope.running.state import SHARED, RunState, gate_of
@@ -45,6 +48,7 @@ class Engine:
         progress: Progress,
         held: Callable[[], AbstractContextManager[None]] = nullcontext,
         until: str | None = None,
+        only: Service | None = None,
     ) -> None:
         self.state = state
         self.plan = state.plan
@@ -54,6 +58,7 @@ class Engine:
         self.clock = clock
         self.progress = progress
         self.until = until
+        self.only = only
         self.steps = Steps(state, journal, tenancy, clock, patience=patience, progress=progress, held=held)
         self._surveyed: set[tuple[str, str]] = set()
         self._unclear: set[tuple[str, str]] = set()
@@ -107,7 +112,8 @@ class Engine:
             return False
         for step in self.state.left(SHARED):
             try:
-                self.steps.run(step)
+                if not self._does(step):
+                    return False
             except AppStops as stop:
                 for app in self.plan.apps:
                     if app.app_id not in self.state.ended:
@@ -136,7 +142,8 @@ class Engine:
                     self._before_stage(app, stage)
                 for step in left:
                     doing = _service(step)
-                    self.steps.run(step)
+                    if not self._does(step):
+                        return
                 doing = None
                 gate = gate_of(stage, app.app_id)
                 if gate is not None:
@@ -155,6 +162,42 @@ class Engine:
                 self._pause(app.app_id, stage.id, error, doing)
                 return
             stage = self.state.stage_of(app.app_id)
+
+    def _does(self, step: Step) -> bool:
+        """Do the step, or find it done; False: it is for somebody else and still to be done, so what rests on it waits."""
+        if self.only in (None, step.kind):
+            self.steps.run(step)
+            return True
+        if step.id in self.state.unsettled:
+            self.steps.settle(step)  # a call of this run's own, made before
+        if step.id in self.state.done or not self._leaves(step):
+            return True
+        turn = list(takewhile(lambda each: each.kind == step.kind, self._from(step)))
+        for later in turn[1:]:
+            # Whoever has the turn does these too. How they read now tells later whose doing it was.
+            with suppress(AppStops):
+                self._leaves(later)
+        to, where = _service(step), "Entra" if step.kind == "graph" else "Exchange"
+        titles = "; ".join(each.title for each in turn if each.id not in self.state.done)
+        why = f"left to whoever changes {where}: {titles}. Then: exoscope resume {self.run_id} --only {self.only}"
+        self._record(Paused(app=step.app_id, stage=step.stage, code=LEFT, why=why, waiting_for=to))
+        self.progress(Event("stop", why, step.app_id))
+        return False
+
+    def _leaves(self, step: Step) -> bool:
+        """Is the step, which somebody else is to do, still to be done? Journals it done, or how it was left."""
+        reads = self.steps.done_by_others(step)
+        if reads is False:
+            return False
+        if step.id not in self.state.left_to_others:
+            left = StepLeft(app=step.app_id, stage=step.stage, step=step.id, observed=reads, to=_service(step))
+            self._record(left)
+        return True
+
+    def _from(self, step: Step) -> list[Step]:
+        """This step and those of its app and stage that come after it."""
+        left = self.state.left(step.app_id, step.stage)
+        return left[[each.id for each in left].index(step.id) :]
 
     def _beyond(self, stage: Stage) -> bool:
         """Does the stage come after the last one that was asked for?"""
@@ -335,5 +378,5 @@ class Engine:
         self.state.take(self.journal.append(record))
 
 
-def _service(step: Step) -> WaitingFor:
+def _service(step: Step) -> Literal["exchange", "entra"]:
     return "exchange" if step.kind == "exchange" else "entra"

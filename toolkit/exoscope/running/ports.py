@@ -58,6 +58,9 @@ class Tenancy(Protocol):
         """Ask every witness of a gate that can be asked. ``since`` is when the stage's last step landed."""
 
 
+Service = Literal["exchange", "graph"]
+"""What a run changes where another may not be touched (``--only``): a step's kind."""
+
 Talk = Literal["step", "wait", "note", "evidence", "stop", "step-back"]
 
 

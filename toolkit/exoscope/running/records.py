@@ -103,6 +103,16 @@ class StepTold(Record, frozen=True, tag="step-told"):
     yields: dict[str, Any]
 
 
+class StepLeft(Record, frozen=True, tag="step-left"):
+    """A step that this process was not to do (``--only``), and how its object read: whoever changes Entra, or Exchange, does it."""
+
+    app: str | None
+    stage: str
+    step: str
+    observed: State
+    to: Literal["exchange", "entra"]
+
+
 class Noted(Record, frozen=True, tag="noted"):
     """Something that moved and that the steps still cover: mailboxes that joined or left a scope."""
 
@@ -173,6 +183,7 @@ AnyRecord = (
     | StepDone
     | StepFailed
     | StepTold
+    | StepLeft
     | Noted
     | GateWaiting
     | GateEvidence

@@ -16,6 +16,7 @@ from exoscope.planning.timing import WAITS, gate_seconds
 from exoscope.running.answer import (
     EVIDENCE_UNKNOWN,
     INTERRUPTED,
+    LEFT,
     UNDONE,
     UNTIL,
     AppAnswer,
@@ -36,6 +37,7 @@ from exoscope.running.records import (
     StepDone,
     StepFailed,
     StepIntent,
+    StepLeft,
     StepTold,
     WaitingFor,
 )
@@ -49,7 +51,8 @@ class RunState:
     ``unsettled`` are steps whose call may have been sent and whose object has not been seen since, with the time of that;
     ``undone`` names, by app, the run that takes it back: this one does not go on with it;
     ``sent`` those of which some call may have reached the service; ``found`` how their objects read before the first call;
-    ``told`` what results of scripts say, which this run does not rest on: it reads for itself.
+    ``told`` what results of scripts say, which this run does not rest on: it reads for itself;
+    ``left_to_others`` steps that read undone when they were left to somebody else: done since, they belong to this run.
     """
 
     def __init__(self, plan: Plan, records: Iterable[AnyRecord] = (), undone: Mapping[str, str] | None = None) -> None:
@@ -61,6 +64,7 @@ class RunState:
         self.sent: set[str] = set()
         self.found: dict[str, State] = {}
         self.told: dict[str, StepTold] = {}
+        self.left_to_others: set[str] = set()
         self.opened: dict[tuple[str, str], GateOpen] = {}
         self.evidence: dict[tuple[str, str], GateEvidence] = {}
         self.ended: dict[str, AppStopped] = {}
@@ -92,6 +96,9 @@ class RunState:
                 self.unsettled.pop(record.step, None)
             case StepTold():
                 self.told[record.step] = record
+            case StepLeft():
+                self.left_to_others.add(record.step)
+                self.found.setdefault(record.step, record.observed)
             case GateEvidence():
                 self.evidence[record.app, record.stage] = record
                 self.paused.pop(record.app, None)
@@ -193,7 +200,7 @@ class RunState:
         if stage is None:
             return AppAnswer(app, None, "done", None, None)
         paused = self.paused.get(app) or self.paused.get(SHARED)
-        if paused is not None and paused.code == UNTIL:
+        if paused is not None and paused.code in (UNTIL, LEFT):
             return AppAnswer(app, name, "waiting", None, None)
         ready = self.ready_at(app, stage)
         if paused is not None and (paused.code != INTERRUPTED or ready is None):

@@ -173,6 +173,19 @@ class Steps:
             raise AppStops(last.code, f"{step.title}: {last.message}")
         raise last
 
+    def done_by_others(self, step: Step) -> State | Literal[False]:
+        """Has somebody else made this step's transition? Then it is journalled and False is answered: nothing is left. Else how its
+        object reads. Raises AppStops, ServiceError.
+        """
+        subject = self.subject(step)
+        reading, place = self._settle(subject, None)
+        if place == "after":
+            self._done(subject, reading, already=True)
+            return False
+        if place != "before":
+            self._stop_where(subject, reading, place)
+        return reading.state
+
     def settle(self, step: Step) -> None:
         """Find out by reading what came of a call whose outcome is unknown, without repeating it. Raises AppStops, ServiceError."""
         subject = self.subject(step)
@@ -334,6 +347,8 @@ class Steps:
         settled: bool = False,
         ids: tuple[str, ...] = (),
     ) -> None:
+        ours_by_others = already and subject.id in self.state.left_to_others
+        already, settled = already and not ours_by_others, settled or ours_by_others
         self._record(
             StepDone(
                 app=subject.app_id,

@@ -14,6 +14,7 @@ from exoscope.running.answer import RunAnswer
 from exoscope.running.apply import refuse_elsewhere
 from exoscope.running.desk import Desk, Opened, begin, go_on
 from exoscope.running.journal import Journal
+from exoscope.running.ports import Service
 from exoscope.running.state import RunState
 from exoscope.running.steps import AppStops, Steps
 from exoscope.running.store import Folder, Store
@@ -27,12 +28,15 @@ def undo(
     app: str | None = None,
     to: str | None = None,
     wait: float = 0.0,
+    only: Service | None = None,
 ) -> RunAnswer:
     """Plan the way back over a fresh reading, have it approved, and run it up to the first gate that is not open.
 
     ``approve`` is shown the undo plan and raises when it is not wanted. ``app``: only this one; ``to``: keep this stage and what
-    came before it. Raises NotFound, Ambiguous, Refused (``changed-since``, ``referred-to``, ``run-open``, ``locked``,
-    ``nothing-done``), Unreadable, and what opening the tenant raises: nothing was changed then.
+    came before it; ``only``: as :func:`~exoscope.running.apply`.
+
+    Raises NotFound, Ambiguous, Refused (``changed-since``, ``referred-to``, ``run-open``, ``locked``, ``nothing-done``),
+    Unreadable, and what opening the tenant raises: nothing was changed then.
     """
     folder = desk.store.find(run)
     with desk.store.lock(folder.plan().plan.tenant.id):
@@ -59,7 +63,7 @@ def undo(
             approve(plan)
             back = PlanFile("exoscope/plan@1", plan_hash(plan), plan)
             _, journal, state = begin(desk, back, opened.snapshot)
-            return go_on(desk, journal, state, opened.tenancy, wait, resumed=False)
+            return go_on(desk, journal, state, opened.tenancy, wait, resumed=False, only=only)
 
 
 def _done(desk: Desk, folder: Folder, plan: Plan, opened: Opened) -> list[DoneStep]:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from exoscope.outcome import Verdict
 from exoscope.proving.judge import (
@@ -57,6 +58,24 @@ A, D, U, N = "allowed", "denied", "unknown", "not-asked"
 )
 def test_one_mailbox(expected: Any, answers: tuple[str, ...], about: Circumstances, verdict: Verdict) -> None:
     assert check_verdict(expected, seen(*answers), about) is verdict
+
+
+@pytest.mark.parametrize(
+    ("expected", "answers", "verdict"),
+    [
+        (A, (A, A, A, D), Verdict.PENDING),
+        (D, (D, D, D, A), Verdict.PENDING),
+        (A, (A, A, A, A), Verdict.PROVEN),
+        (A, (A, D, D, D), Verdict.VIOLATED),  # Exchange itself says so, and does not cache
+        (D, (A, D, D, D), Verdict.VIOLATED),
+        (D, (U, D, D, A), Verdict.VIOLATED),  # nobody says that it is only cached
+        (D, (D, D, A, A), Verdict.VIOLATED),
+    ],
+)
+def test_of_who_joined_or_left_lately_graph_may_answer_from_before(
+    expected: Any, answers: tuple[str, ...], verdict: Verdict
+) -> None:
+    assert check_verdict(expected, replace(seen(*answers), lately=True), SETTLED) is verdict
 
 
 @pytest.mark.parametrize(

@@ -13,15 +13,16 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from exoscope.clock import Clock
-from exoscope.model import Answer, App, AppPlan, Gate, Mechanism, Noun
+from exoscope.model import Answer, App, AppPlan, Gate, Mechanism, Noun, PermissionProof
 from exoscope.outcome import Verdict, overall
+from exoscope.planning.drafts import listing
 from exoscope.planning.states import listed
 from exoscope.proving.baseline import baseline
-from exoscope.proving.claims import AppClaim, of_plan
+from exoscope.proving.claims import AppClaim, Claim, of_plan
 from exoscope.proving.judge import exchange_answer
 from exoscope.proving.whole import History, Options, choose, prove_app
 from exoscope.proving.witnesses import Exchange, Progress, Sources
-from exoscope.reach import Reach
+from exoscope.reach import Mailboxes, Reach
 
 
 class GateProof(Noun, frozen=True):
@@ -73,11 +74,12 @@ def gate_proof(
             clock,
             progress,
             graph=graph,
+            lately={claim.permission: _lately(planned, claim, reach) for claim in claimed.claims},
         )
         proofs += [
             GateProof(
                 one.verdict,
-                f"{name}: {one.why}" if one.why else "",
+                f"{name}: {one.why}{_waiting(one)}" if one.why else "",
                 (f"{name}: {one.verdict}, {len(one.checks)} mailboxes asked, {one.sampled} of {one.of} outside",),
                 next((check.cause for check in one.checks if check.cause), None),
                 history.settled_at if one.verdict is Verdict.PENDING else None,
@@ -95,6 +97,28 @@ def gate_proof(
         next((each.code for each in worst if each.code), None) if verdict is Verdict.VIOLATED else None,
         next((each.ready_at for each in worst if each.ready_at), None),
     )
+
+
+def _lately(planned: AppPlan, claim: Claim, reach: Reach) -> Mailboxes:
+    """Who is intended now and was not when the plan was made, or the other way round. When they joined or left nobody knows."""
+    then = planned.permissions.get(claim.permission)
+    if then is None:
+        return reach.addresses(())
+    named = {each.casefold() for each in then.after.addresses}
+    before = reach.addresses(
+        each
+        for each in listed(reach.snapshot, "recipients")
+        if (each.primary_smtp_address.casefold() in named) != then.after.all_but
+    )
+    return (claim.expected - before) | ((before & reach.mailboxes) - claim.expected)
+
+
+def _waiting(proof: PermissionProof) -> str:
+    """Whom a proof waits for."""
+    those = [each.mailbox for each in proof.checks if each.graph not in (each.expected, "not-asked")]
+    if proof.verdict is not Verdict.PENDING or not those:
+        return ""
+    return f": {listing(those, 5)}"
 
 
 def _unplanned(planned: AppPlan, seen: Reach, *, last: bool) -> tuple[str, ...]:

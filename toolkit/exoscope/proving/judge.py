@@ -20,7 +20,8 @@ Expected = Literal["allowed", "denied"]
 class Witnessed(Noun, frozen=True):
     """What each witness answered for one mailbox.
 
-    ``scope`` is Exchange's own evaluation of the scopes, ``test`` its test cmdlet, ``graph`` the call as the app.
+    ``scope`` is Exchange's own evaluation of the scopes, ``test`` its test cmdlet, ``graph`` the call as the app. ``lately``:
+    it joined or left since the plan, nobody knows when, so Graph may still answer from before that.
     """
 
     predicted: Answer
@@ -29,6 +30,7 @@ class Witnessed(Noun, frozen=True):
     graph: Answer = "not-asked"
     request_id: str | None = None
     status: str | None = None
+    lately: bool = False
 
 
 class Circumstances(Noun, frozen=True):
@@ -72,7 +74,8 @@ def check_verdict(expected: Expected, seen: Witnessed, about: Circumstances) -> 
         # A denial where access is expected may be a cached one however long nobody told us of the change; access where
         # denial is expected is excused only inside a window we know.
         known = about.settled_at is not None
-        excused = about.settling and (known or expected == "allowed")
+        lately = seen.lately and set(configured) <= {expected, "not-asked"}
+        excused = lately or (about.settling and (known or expected == "allowed"))
         return Verdict.PENDING if excused else Verdict.VIOLATED
     if "unknown" in (*configured, seen.graph):
         return Verdict.UNKNOWN

@@ -18,7 +18,7 @@ from exoscope.proving.claims import AppClaim, Claim
 from exoscope.proving.judge import Circumstances, Expected, Witnessed, leak_bound, permission_verdict, to_check
 from exoscope.proving.selection import Selection, select
 from exoscope.proving.witnesses import Exchange, Progress, Seen, Sources
-from exoscope.reach import Reach
+from exoscope.reach import Mailboxes, Reach
 from exoscope.scripting.read_results import Asked
 
 NOT_COVERED = (
@@ -154,14 +154,27 @@ def prove_app(
     *,
     graph: bool = True,
     lenient: bool = False,
+    lately: Mapping[str, Mailboxes] | None = None,
 ) -> AppProof:
     """One app. ``graph`` False: this is a gate at which Graph cannot speak yet. ``lenient``: a test that Exchange refuses makes
-    the answer unknown, where otherwise it raises."""
+    the answer unknown, where otherwise it raises. ``lately``: by permission, who joined or left so lately that Graph may answer
+    from before."""
     exchange = Exchange(sources.exchange, reach, claimed.app, progress, lenient=lenient)
     scoped = claimed.scoped
     proofs = {
         claim.permission: _prove_one(
-            sources, reach, claimed, claim, exchange, options, history, clock, progress, graph, scoped
+            sources,
+            reach,
+            claimed,
+            claim,
+            exchange,
+            options,
+            history,
+            clock,
+            progress,
+            graph,
+            scoped,
+            (lately or {}).get(claim.permission, reach.addresses(())),
         )
         for claim in claimed.claims
     }
@@ -182,6 +195,7 @@ def _prove_one(
     progress: Progress,
     graph: bool,
     scoped: bool | None,
+    lately: Mailboxes,
 ) -> PermissionProof:
     app, name = claimed.app, claim.permission
     if claim.problem is not None and claim.doubtful == reach.mailboxes:
@@ -230,6 +244,7 @@ def _prove_one(
             graph=by_graph.answer if by_graph else "not-asked",
             request_id=by_graph.request_id if by_graph else None,
             status=by_graph.status if by_graph else None,
+            lately=address in lately,
         )
         rows.append((expected, seen))
         cause = cause_of(reach, app, name, claim.mechanisms, claim.expected, address, expected, seen, about)

@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
 
 from exoscope import entra, exchange
 from exoscope.clock import Clock
 from exoscope.model import AppPlan, Gate, Migration, Observed, Plan, Snapshot, Stage, Step, Target, WaitKind
+from exoscope.outcome import Verdict
 from exoscope.planning.hashing import dump_plan
 from exoscope.planning.migration import plan_migration
 from exoscope.planning.timing import gate_seconds
 from exoscope.powershell import holes
 from exoscope.profile import Profile, on_loopback
-from exoscope.proving import History, gate_proof
+from exoscope.proving import GateProof, History, gate_proof
 from exoscope.reach import Reach
 from exoscope.reading import Connection, Wanted, read_snapshot
 from exoscope.reading.wanted import asked_by
 from exoscope.running.desk import Desk, Opened
 from exoscope.running.filling import Filled
 from exoscope.running.ports import Event, Evidence, Progress, Survey
+from exoscope.running.resting import moved_between
 from exoscope.running.state import gate_of
 from exoscope.running.store import Store
 from exoscope.running.survey import compare
 
 FRESH = 120.0
 """Seconds for which one reading of the tenant serves several apps; an app's own writes end it for that app at once."""
+
+DOUBTS = 5
+"""Readings of the tenant that failed proofs may cost without showing that anything moved: where much fails, it is not for that."""
+TRIES = 4
+"""How often one proof is asked while the tenant moves under it."""
 
 WRITE_SECONDS = exchange.DEADLINE
 """How long a write over Exchange may take; what became of one that took longer is found out by reading."""
@@ -48,6 +55,7 @@ class LiveTenancy:
         self._reach: Reach | None = None
         self._read_at: datetime | None = None
         self._written: set[str | None] = set()
+        self._doubts = 0
 
     def read(self, target: Target) -> Observed:
         """See :class:`exoscope.running.ports.Tenancy`."""
@@ -82,22 +90,33 @@ class LiveTenancy:
             step.app_id == app.app_id and step.target.kind == "consent" and step.after is None for step in plan.steps
         )
         tokens = Gate(app.app_id, (app.token_wait,), (), gate.token_minutes)
-        proof = gate_proof(
-            self._connection,
-            app,
-            gate,
-            self._reached(plan, app.app_id),
-            History(
-                settled_at=since + timedelta(seconds=self._waits["cache"]),
-                old_tokens_until=since + timedelta(seconds=gate_seconds(tokens, self._waits, lengthen=self._lengthen))
-                if removed
-                else None,
-            ),
-            self._connection.clock,
-            self._say,
-            last=stage.id == [each.id for each in plan.stages if gate_of(each, app.app_id) is not None][-1],
+        history = History(
+            settled_at=since + timedelta(seconds=self._waits["cache"]),
+            old_tokens_until=since + timedelta(seconds=gate_seconds(tokens, self._waits, lengthen=self._lengthen))
+            if removed
+            else None,
         )
+        last = stage.id == [each.id for each in plan.stages if gate_of(each, app.app_id) is not None][-1]
+
+        def ask(reach: Reach) -> GateProof:
+            clock = self._connection.clock
+            return gate_proof(self._connection, app, gate, reach, history, clock, self._say, last=last)
+
+        proof = self._asked(plan, app, ask)
         return Evidence(proof.verdict, proof.why, proof.summary, proof.code, proof.ready_at)
+
+    def _asked(self, plan: Plan, app: AppPlan, ask: Callable[[Reach], GateProof]) -> GateProof:
+        """A proof, asked again over a new reading where it says no and somebody joined or left meanwhile."""
+        for _ in range(TRIES):
+            reach = self._reached(plan, app.app_id)
+            proof = ask(reach)
+            if proof.verdict not in (Verdict.VIOLATED, Verdict.UNKNOWN) or self._doubts == DOUBTS:
+                return proof
+            self._snapshot = None
+            if not moved_between(app, reach, self._reached(plan, app.app_id)):
+                self._doubts += 1
+                return proof
+        return GateProof(Verdict.UNKNOWN, f"people join or leave faster than they can be asked about: {proof.why}")
 
     def snapshot(self, plan: Plan, app: str | None = None) -> Snapshot:
         """The tenant read whole, anew where the last reading is old or ``app`` was written to since."""

@@ -16,6 +16,7 @@ from exoscope.model import (
     Consent,
     Gate,
     IntentScope,
+    Migration,
     Observed,
     PermissionReach,
     Plan,
@@ -31,7 +32,8 @@ from exoscope.model import (
 )
 from exoscope.outcome import AlreadyExists, ObjectNotFound, ServiceError, Verdict
 from exoscope.planning import effect, states
-from exoscope.planning.hashing import plan_hash
+from exoscope.planning.hashing import dump_plan, plan_hash
+from exoscope.planning.migration import plan_migration
 from exoscope.planning.operations import step as make_step
 from exoscope.running import Desk, Event, Evidence, Opened, Store, Survey
 from exoscope.running.filling import Filled
@@ -363,3 +365,15 @@ class SnapshotTenancy(FakeTenancy):
     def survey(self, plan: Plan, app: AppPlan, left: Sequence[Step], known: Mapping[str, str]) -> Survey:
         self.surveys.append(app.app_id)
         return compare(app, left, known, self.snapshot)
+
+
+class Migrated(SnapshotTenancy):
+    """A tenant that is a snapshot, surveyed and planned anew as the real one is."""
+
+    def survey(self, plan: Plan, app: AppPlan, left: Any, known: Any) -> Survey:
+        self.surveys.append(app.app_id)
+        return compare(app, left, known, self.snapshot, migration=plan if plan.purpose == "migrate" else None)
+
+    def replan(self, plan: Plan, app_id: str) -> bytes:
+        assert isinstance(plan.migration, Migration)
+        return dump_plan(plan_migration(self.snapshot, [app_id], plan.migration))

@@ -364,7 +364,7 @@ def surveyed(given: dict[str, Any], change: dict[str, Any], asked: Migration | N
     """(what is noted, what moved) when the tenant reads as changed before the first step."""
     _, plan = planned(given, asked)
     now = tenant({**BASE, **given, **change})
-    survey = compare(plan.apps[0], plan.steps, {}, now, migrating=True)
+    survey = compare(plan.apps[0], plan.steps, {}, now, migration=plan)
     return "; ".join(survey.notes), "; ".join(survey.moved)
 
 
@@ -426,10 +426,10 @@ def test_what_stays_under_the_policies_follows_them() -> None:
 def test_a_dead_policys_app_that_is_back_stops_its_removal() -> None:
     given = {"policies": [{"app": "ghost", "group": "sales"}]}
     _, plan = planned(given, Migration(drop_dead=True))
-    gone = compare(plan.apps[0], plan.steps, {}, tenant({**BASE, **given}), migrating=True)
+    gone = compare(plan.apps[0], plan.steps, {}, tenant({**BASE, **given}), migration=plan)
     assert gone.moved == ()
     back = tenant({**BASE, **given, "apps": {"ghost": {}}})
-    assert "is in the tenant now" in compare(plan.apps[0], plan.steps, {}, back, migrating=True).moved[0]
+    assert "is in the tenant now" in compare(plan.apps[0], plan.steps, {}, back, migration=plan).moved[0]
 
 
 def test_an_app_that_is_not_there_is_named() -> None:

@@ -11,15 +11,14 @@ from msgspec.structs import replace
 
 from exoscope.cli import apply as apply_command
 from exoscope.cli import changing, roads
-from exoscope.model import AppPlan, Migration, Plan, PlanFile, Snapshot, Step
+from exoscope.model import Migration, Plan, PlanFile, Snapshot, Step
 from exoscope.outcome import Exit, NotFound, Unreadable, Verdict
 from exoscope.planning import dump_plan, effect, load_plan, plan_hash
 from exoscope.planning.migration import plan_migration
-from exoscope.running import Evidence, Survey, apply, exit_of, resume, status, undo
-from exoscope.running.survey import compare
+from exoscope.running import Evidence, apply, exit_of, resume, status, undo
 from exoscope.running.tenancy import wanted_by
 from planning_tenants import guid, tenant
-from running_fakes import Bench, SnapshotTenancy
+from running_fakes import Bench, Migrated
 
 TENANT: dict[str, Any] = {
     "mailboxes": ["ada", "bob", "cid"],
@@ -29,18 +28,6 @@ TENANT: dict[str, Any] = {
 }
 OMNI, OTHER = guid("omni app"), guid("other app")
 LONG = 10**9
-
-
-class Migrated(SnapshotTenancy):
-    """A tenant that is a snapshot, surveyed and planned anew as the real one is."""
-
-    def survey(self, plan: Plan, app: AppPlan, left: Any, known: Any) -> Survey:
-        self.surveys.append(app.app_id)
-        return compare(app, left, known, self.snapshot, migrating=plan.purpose == "migrate")
-
-    def replan(self, plan: Plan, app_id: str) -> bytes:
-        assert isinstance(plan.migration, Migration)
-        return dump_plan(plan_migration(self.snapshot, [app_id], plan.migration))
 
 
 def bench(tmp_path: Path, snapshot: Snapshot | None = None) -> tuple[Bench, Migrated]:

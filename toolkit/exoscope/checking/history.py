@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
-from exoscope.model import AppPlan, Gate, Noun, Plan, WaitKind
+from exoscope.model import AppPlan, Gate, Noun, Plan, PlanFile, WaitKind
 from exoscope.outcome import ExoscopeError
 from exoscope.planning.timing import gate_seconds
 from exoscope.proving import History
@@ -14,7 +14,8 @@ from exoscope.running.state import RunState
 
 
 class Past(Noun, frozen=True):
-    """What the journals say. ``run``: the last run of the plan in question (null: none here), ``plan`` what it ran;
+    """What the journals say. ``run``: the last run of the plan in question (null: none here), ``plan`` what it ran, a
+    managed copy as the run left it;
     ``histories`` by app id in lower case; ``unreadable`` names runs whose journal could not be read, so that they may have
     changed anything.
     """
@@ -42,11 +43,11 @@ def past(
         if state.started.lengthen != lengthen:
             continue  # a run on a twin of this tenant, or the other way round: it changed nothing here
         if file.hash == plan_hash or (plan_hash is None and file.plan.purpose != "undo"):
-            run, plan = folder.run, file.plan
-        for app in file.plan.apps:
+            run, plan = folder.run, state.plan
+        for app in state.plan.apps:
             changes = [
                 (datetime.fromisoformat(at), step.target.kind == "consent" and step.after is None)
-                for step in file.plan.steps
+                for step in state.plan.steps
                 if step.app_id == app.app_id and (at := _changed_at(state, step.id)) is not None
             ]
             if changes:
@@ -56,6 +57,11 @@ def past(
                     _history(changes, _token_gate(file.plan, app), waits, lengthen),
                 )
     return Past(histories, run, plan, tuple(unreadable))
+
+
+def as_run(file: PlanFile, known: Past) -> Plan:
+    """A plan as its last run here carried it out, else as the file has it. ``known`` is of this plan."""
+    return file.plan if known.plan is None else known.plan
 
 
 def _changed_at(state: RunState, step: str) -> str | None:

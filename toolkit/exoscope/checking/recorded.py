@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
-from exoscope.checking.history import Past, past
+from exoscope.checking.history import Past, as_run, past
 from exoscope.checking.verify import Verification, claims_of, conclusion
 from exoscope.model import Noun, PlanFile, Snapshot, WaitKind
 from exoscope.outcome import Refused
@@ -76,7 +76,7 @@ def verify_recorded(
     """
     seen = see(file, results, store, waits=waits, lengthen=lengthen, now=now, progress=progress)
     reach = Reach(seen.snapshot)
-    claims = claims_of(file.plan, reach)
+    claims = claims_of(as_run(file, seen.known), reach)
     proof = prove(results, reach, claims, seen.options, seen.known.histories, results.clock, progress)
     return conclusion(
         proof,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
-from exoscope.checking.history import past
+from exoscope.checking.history import Past, as_run, past
 from exoscope.checking.recorded import see
 from exoscope.clock import Clock, iso
 from exoscope.model import AppPlan, Gate, Noun, Plan, PlanFile, Stage, WaitKind
@@ -58,8 +58,8 @@ def verify_stage(
     stage = _stage(file.plan, stage_id)
     tenant = connection.prove_tenant(file.plan.tenant)
     reach = Reach(read_snapshot(connection, wanted=wanted_by(file.plan), progress=progress))
-    histories = past(store, tenant.id, file.hash, waits, lengthen=lengthen).histories
-    return _asked(file, stage, connection, reach, histories, connection.clock, progress, options, waits)
+    known = past(store, tenant.id, file.hash, waits, lengthen=lengthen)
+    return _asked(file, stage, connection, reach, known, connection.clock, progress, options, waits)
 
 
 def verify_stage_recorded(
@@ -77,7 +77,7 @@ def verify_stage_recorded(
     stage = _stage(file.plan, stage_id)
     seen = see(file, results, store, waits=waits, lengthen=lengthen, now=now, progress=progress)
     reach = Reach(seen.snapshot)
-    return _asked(file, stage, results, reach, seen.known.histories, results.clock, progress, seen.options, waits)
+    return _asked(file, stage, results, reach, seen.known, results.clock, progress, seen.options, waits)
 
 
 def _stage(plan: Plan, stage_id: str) -> Stage:
@@ -95,19 +95,19 @@ def _asked(
     stage: Stage,
     sources: Sources,
     reach: Reach,
-    histories: Mapping[str, History],
+    known: Past,
     clock: Clock,
     progress: Callable[[str], None],
     options: Options,
     waits: Mapping[WaitKind, float],
 ) -> StageAnswer:
-    planned = {app.app_id: app for app in file.plan.apps}
+    planned = {app.app_id: app for app in as_run(file, known).apps}
     apps = []
     for gate in stage.gates:
         if not gate.evidence:
             continue
         app = planned[gate.app_id]
-        history = histories.get(app.app_id.casefold(), History())
+        history = known.histories.get(app.app_id.casefold(), History())
         last = stage.id == [each.id for each in file.plan.stages if _has(each, app.app_id)][-1]
         proof = _proof(sources, app, gate, reach, history, clock, progress, options, last=last)
         ready = proof.ready_at

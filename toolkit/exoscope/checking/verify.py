@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from exoscope import snapshot as snapshots
 from exoscope._version import __version__
-from exoscope.checking.history import Past, past
+from exoscope.checking.history import Past, as_run, past
 from exoscope.clock import Clock, iso
 from exoscope.model import Intent, Noun, Plan, PlanFile, Proof, Snapshot, WaitKind
 from exoscope.outcome import Verdict
@@ -100,8 +100,8 @@ def _once(
     wanted = wanted_by(planned) if planned else wanted_for(_intent(subject))
     fresh = read_snapshot(connection, wanted=wanted, progress=progress)
     reach = Reach(fresh)
-    claims = claims_of(planned, reach) if planned else of_intent(_intent(subject), reach)
     known = past(store, tenant.id, subject.hash if isinstance(subject, PlanFile) else None, waits, lengthen=lengthen)
+    claims = claims_of(as_run(subject, known), reach) if isinstance(subject, PlanFile) else of_intent(subject, reach)
     _forewarn(connection, reach, claims, options, known, say)
     proof = prove(connection, reach, claims, options, known.histories, clock, progress)
     return conclusion(

@@ -125,7 +125,8 @@ class PlanEntry(Noun, frozen=True):
     """One intended entry with its scope resolved. ``expected`` is the intent's scope evaluated over the plan's snapshot.
 
     ``filter`` is the OPATH that Exchange evaluates for it (null for units, group scopes and policies); ``group`` the object
-    id (Guid) of the group, unit or policy scope behind it, or a hole.
+    id (Guid) of the group, unit or policy scope behind it, or a hole. ``follows`` (only where a migration copies members into a
+    managed group): the policies whose members those are, each by the key that a step on it would have.
     """
 
     permissions: tuple[str, ...]
@@ -136,6 +137,7 @@ class PlanEntry(Noun, frozen=True):
     group: str | None = None
     prove: Prove = Prove()
     keeps_consent: bool = False
+    follows: tuple[dict[str, str], ...] | Unset = UNSET
 
 
 class Gate(Noun, frozen=True):

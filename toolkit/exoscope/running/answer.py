@@ -17,13 +17,15 @@ LEFT = "left-to-others"
 
 
 class AppAnswer(Noun, frozen=True):
-    """Where one app stands. ``stage`` is the stage it is in (null: none left), ``ready_at`` when it can go on."""
+    """Where one app stands. ``stage`` is the stage it is in (null: none left), ``ready_at`` when it can go on, ``notes`` who joined
+    or left what its scope follows since the plan."""
 
     app_id: str
     stage: str | None
     outcome: Outcome
     code: str | None
     ready_at: str | None
+    notes: tuple[str, ...] = ()
 
 
 class RunAnswer(Noun, frozen=True):

@@ -8,11 +8,14 @@ from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import Literal
 
+from msgspec.structs import replace
+
 from exoscope import system
 from exoscope.clock import Clock, iso
-from exoscope.model import AppPlan, Gate, Stage, Step
+from exoscope.model import AppPlan, Gate, Plan, Stage, Step
 from exoscope.outcome import AccessDenied, ExoscopeError, Refused, ServiceError, Verdict, WrongTenant
 from exoscope.planning import states
+from exoscope.planning.migration.levelling import LEVEL, Level, copy_of, is_level
 from exoscope.powershell import HoleError, holes
 from exoscope.running.answer import LEFT, UNTIL, RunAnswer, duration
 from exoscope.running.filling import fill_target, found
@@ -24,6 +27,7 @@ from exoscope.running.records import (
     GateEvidence,
     GateOpen,
     GateWaiting,
+    Levelled,
     Noted,
     Paused,
     Record,
@@ -51,7 +55,6 @@ class Engine:
         only: Service | None = None,
     ) -> None:
         self.state = state
-        self.plan = state.plan
         self.run_id = state.started.run
         self.journal = journal
         self.tenancy = tenancy
@@ -63,6 +66,11 @@ class Engine:
         self._surveyed: set[tuple[str, str]] = set()
         self._unclear: set[tuple[str, str]] = set()
         self._announced: set[tuple[str, str, str]] = set()
+
+    @property
+    def plan(self) -> Plan:
+        """The plan as this run carries it out."""
+        return self.state.plan
 
     def run(self, budget: float = 0.0) -> RunAnswer:
         """Go on until every app is done, stopped, or waits longer than ``budget`` seconds (in all) allow.
@@ -137,16 +145,18 @@ class Engine:
                 return
             doing: WaitingFor | None = None
             try:
-                left = self.state.left(app.app_id, stage.id)
-                if left:
+                if self.state.left(app.app_id, stage.id):
                     self._before_stage(app, stage)
-                for step in left:
+                    # A managed copy that has to be brought level goes back to the stage that made it.
+                    stage = self.state.stage_of(app.app_id) or stage
+                    app = self._planned(app.app_id)
+                for step in self.state.left(app.app_id, stage.id):
                     doing = _service(step)
                     if not self._does(step):
                         return
                 doing = None
                 gate = gate_of(stage, app.app_id)
-                if gate is not None:
+                if gate is not None and (app.app_id, stage.id) not in self.state.opened:
                     doing = "evidence" if gate.evidence else None
                     if not self._passes(app, stage, gate):
                         return
@@ -199,6 +209,9 @@ class Engine:
         left = self.state.left(step.app_id, step.stage)
         return left[[each.id for each in left].index(step.id) :]
 
+    def _planned(self, app: str) -> AppPlan:
+        return next(each for each in self.plan.apps if each.app_id == app)
+
     def _beyond(self, stage: Stage) -> bool:
         """Does the stage come after the last one that was asked for?"""
         order = [each.id for each in self.plan.stages]
@@ -211,6 +224,7 @@ class Engine:
         if not any(step.id in self.state.done for step in self.state.steps(app.app_id)):
             self._starts_as_planned(app)
         self._still_holds(app)
+        self._settle_copy(app)
         left = self.state.left(app.app_id)
         known = {hole: value for hole, value in found(self.state.yields).items() if isinstance(value, str)}
         survey = self.tenancy.survey(self.plan, app, left, known)
@@ -220,7 +234,46 @@ class Engine:
                 self.progress(Event("note", note, app.app_id))
         if survey.moved:
             raise AppStops("moved", f"the tenant changed since the plan: {'; '.join(survey.moved)}.")
+        if survey.level is not None:
+            self._bring_level(app, survey.level)
+            stage = next(each for each in self.plan.stages if each.id == survey.level.stage)
         self._surveyed.add((app.app_id, stage.id))
+
+    def _settle_copy(self, app: AppPlan) -> None:
+        """What may have been sent to the managed copy is found out by reading, before anybody asks who is still missing."""
+        if self.plan.purpose != "migrate" or copy_of(app) is None:
+            return
+        for step in self.state.left(app.app_id):
+            if step.id in self.state.unsettled and (is_level(step) or step.target.kind == "group"):
+                self.steps.settle(step)
+
+    def _bring_level(self, app: AppPlan, level: Level) -> None:
+        """Journal what brings the managed copy level; the steps are then done like any other."""
+        first = self.state.levels
+        steps = [
+            each if not is_level(each) else replace(each, id=f"{LEVEL}{first + number}")
+            for number, each in enumerate(level.steps, 1)
+        ]
+        copy = copy_of(level.app)
+        if copy is None:
+            raise AppStops("moved", "the plan has no managed copy")
+        notes = [
+            f"the managed copy is brought level: {', '.join(these)} {word} the policies' groups"
+            for these, word in ((level.joined, "joined"), (level.left, "left"))
+            if these
+        ]
+        self._record(
+            Levelled(
+                app=app.app_id,
+                stage=level.stage,
+                steps=tuple(steps),
+                members=copy.scope.mailboxes,
+                expected=copy.expected.addresses,
+                notes=tuple(notes),
+            )
+        )
+        for note in notes:
+            self.progress(Event("note", note, app.app_id))
 
     def _starts_as_planned(self, app: AppPlan) -> None:
         """Before an app's first step: each object it will change reads as the plan found it, or already as it is to become."""
@@ -238,8 +291,11 @@ class Engine:
     def _still_holds(self, app: AppPlan) -> None:
         """What this run did for the app is still so; the steps to come rest on it."""
         latest: dict[object, Step] = {}
-        members = False
+        # Who is in a migration's managed copy is for the survey and for the gates to judge: people come and go.
+        copied = members = self.plan.purpose == "migrate" and copy_of(app) is not None
         for step in self.state.steps(app.app_id):
+            if copied and step.target.kind == "group_member":
+                continue
             if step.id in self.state.done:
                 members = members or step.target.kind == "group_member"
                 subject = self.steps.subject(step)

@@ -10,14 +10,17 @@ import msgspec
 
 from exoscope.model import AppPlan, Gate, Observed, Plan, Stage, Step, Target
 from exoscope.outcome import Verdict
+from exoscope.planning.migration.levelling import Level
 from exoscope.running.filling import Filled
 
 
 class Survey(msgspec.Struct, frozen=True):
-    """The tenant read again before a stage. ``notes``: what moved and is still covered; ``moved``: what is not, each named."""
+    """The tenant read again before a stage. ``notes``: what moved and is still covered; ``moved``: what is not, each named;
+    ``level``: what has to be done first, because a managed copy follows nobody by itself."""
 
     notes: tuple[str, ...]
     moved: tuple[str, ...]
+    level: Level | None = None
 
 
 class Evidence(msgspec.Struct, frozen=True):

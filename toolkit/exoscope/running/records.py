@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from exoscope.model import Request, State, Tenant, WaitKind
+from exoscope.model import Request, State, Step, Tenant, WaitKind
 from exoscope.outcome import Verdict
 
 FORMAT: Literal["exoscope/journal@1"] = "exoscope/journal@1"
@@ -121,6 +121,21 @@ class Noted(Record, frozen=True, tag="noted"):
     notes: tuple[str, ...]
 
 
+class Levelled(Record, frozen=True, tag="levelled"):
+    """People joined or left the policies' groups, and the managed copy is brought level with them before the run goes on.
+
+    ``steps``: each takes the place of the plan's step of its id, or is one of the run's own (``level-…``) in ``stage``; those of
+    an earlier record that were not done are dropped. ``members`` and ``expected``: whom the copy then holds, and whom the scope.
+    """
+
+    app: str
+    stage: str
+    steps: tuple[Step, ...]
+    members: tuple[str, ...]
+    expected: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
 class GateWaiting(Record, frozen=True, tag="gate-waiting"):
     """A gate cannot open before ``ready_at``."""
 
@@ -185,6 +200,7 @@ AnyRecord = (
     | StepTold
     | StepLeft
     | Noted
+    | Levelled
     | GateWaiting
     | GateEvidence
     | GateOpen

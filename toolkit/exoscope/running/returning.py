@@ -83,8 +83,8 @@ def way_back(folder: Folder, state: RunState, snapshot: Snapshot) -> Plan:
         after = _after(state, snapshot, [each for each, _ in done])
     except LookupError as error:
         raise Refused(f"what the run did cannot be followed: {error}", code="no-way-back") from None
-    plan = undo_plan(state.plan, [each for each, _ in done], after, before=snapshot)
-    apps = {step.id: step.app_id for step in state.plan.steps}
+    plan = undo_plan(state.planned, [each for each, _ in done], after, before=snapshot)
+    apps = {step.id: step.app_id for step in state.planned.steps}
     return replace(
         plan,
         of_run=folder.run,
@@ -100,13 +100,14 @@ def way_back(folder: Folder, state: RunState, snapshot: Snapshot) -> Plan:
 def _done(state: RunState) -> Iterator[tuple[DoneStep, str]]:
     """What counts as done, in the plan's order, each with a sentence where the files can only look whether it is there."""
     touched: set[object] = set()
-    for step in state.plan.steps:
+    for step in state.planned.steps:
         if step.app_id in state.undone:
             continue
         record = state.done.get(step.id)
         if record is not None:
             touched |= set() if record.already else {states.key_of(_filled(step, state).target)}
-            yield DoneStep(step.id, record.before, record.after, dict(record.yields), record.already), ""
+            stands = state.as_left(step, record)
+            yield DoneStep(step.id, record.before, stands, dict(record.yields), record.already), ""
             continue
         told = state.told.get(step.id)
         outcome = None if told is None else told.outcome

@@ -9,9 +9,12 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
+from msgspec.structs import replace
+
 from exoscope.clock import iso
 from exoscope.model import Gate, Plan, Stage, State, Step, WaitKind
 from exoscope.outcome import Unreadable, Verdict
+from exoscope.planning.migration.levelling import is_level, placed, with_copy
 from exoscope.planning.timing import WAITS, gate_seconds
 from exoscope.running.answer import (
     EVIDENCE_UNKNOWN,
@@ -24,6 +27,7 @@ from exoscope.running.answer import (
     duration,
     overall_outcome,
 )
+from exoscope.running.filling import identity_of
 from exoscope.running.journal import moment
 from exoscope.running.records import (
     AnyRecord,
@@ -31,6 +35,8 @@ from exoscope.running.records import (
     Finished,
     GateEvidence,
     GateOpen,
+    Levelled,
+    Noted,
     Paused,
     RunResumed,
     RunStarted,
@@ -46,7 +52,9 @@ SHARED = None
 
 
 class RunState:
-    """The fold. ``done`` and ``unsettled`` are by step id, ``opened`` and ``evidence`` by (app, stage).
+    """The fold. ``plan`` is the plan as the run carries it out: with the steps that bring a managed copy level, and the copy as
+    those leave it; ``planned`` is the plan as it was approved. ``done`` and ``unsettled`` are by step id, ``opened`` and
+    ``evidence`` by (app, stage).
 
     ``unsettled`` are steps whose call may have been sent and whose object has not been seen since, with the time of that;
     ``undone`` names, by app, the run that takes it back: this one does not go on with it;
@@ -56,7 +64,9 @@ class RunState:
     """
 
     def __init__(self, plan: Plan, records: Iterable[AnyRecord] = (), undone: Mapping[str, str] | None = None) -> None:
-        self.plan = plan
+        self.plan = self.planned = plan
+        self.levels = 0
+        self.notes: dict[str, list[str]] = {}
         self.undone = dict(undone or {})
         self._started: RunStarted | None = None
         self.done: dict[str, StepDone] = {}
@@ -102,6 +112,10 @@ class RunState:
             case GateEvidence():
                 self.evidence[record.app, record.stage] = record
                 self.paused.pop(record.app, None)
+            case Noted():
+                self.notes.setdefault(record.app, []).extend(record.notes)
+            case Levelled():
+                self._level(record)
             case GateOpen():
                 self.opened[record.app, record.stage] = record
             case AppStopped():
@@ -111,7 +125,24 @@ class RunState:
             case Finished():
                 self.finished = record
             case _:
-                pass  # what was noted and tried is for people
+                pass  # what was tried is for people
+
+    def _level(self, record: Levelled) -> None:
+        stages = [each.id for each in self.plan.stages]
+        self.plan = replace(
+            self.plan,
+            steps=placed(self.plan.steps, record.steps, record.app, record.stage, stages, self.done),
+            apps=tuple(
+                with_copy(each, record.members, record.expected) if each.app_id == record.app else each
+                for each in self.plan.apps
+            ),
+        )
+        self.levels += sum(is_level(each) for each in record.steps)
+        self.notes.setdefault(record.app, []).extend(record.notes)
+        if any(is_level(each) and each.after is not None for each in record.steps):
+            # Who was put in must be reached by the copy before anything that reaches them goes: that gate opens anew.
+            self.opened.pop((record.app, record.stage), None)
+            self.evidence.pop((record.app, record.stage), None)
 
     # -- what follows from it ------------------------------------------------------------------------------------
 
@@ -132,6 +163,23 @@ class RunState:
     def yields(self) -> dict[str, Mapping[str, Any]]:
         """What done steps yielded, by step id."""
         return {step: done.yields for step, done in self.done.items()}
+
+    def as_left(self, step: Step, landed: StepDone) -> State:
+        """How a landed step's object stands as the run leaves it: later steps may have moved members of a group."""
+        members = None if landed.after is None else landed.after.get("members")
+        if step.target.kind != "group" or landed.after is None or members is None:
+            return landed.after
+        guid = str(identity_of(step, self.yields) or landed.yields.get("guid")).casefold()
+        held = {str(each).casefold(): each for each in members}
+        for each in self.plan.steps:
+            key = each.target.key
+            if each.target.kind != "group_member" or each.id not in self.done or key["group"].casefold() != guid:
+                continue
+            if each.after is None:
+                held.pop(key["member"].casefold(), None)
+            else:
+                held[key["member"].casefold()] = key["member"]
+        return landed.after | {"members": sorted(held.values())}
 
     @property
     def known(self) -> dict[str, Mapping[str, Any]]:
@@ -189,6 +237,9 @@ class RunState:
 
     def app_answer(self, app: str, now: datetime) -> AppAnswer:
         """Where one app stands."""
+        return replace(self._app_answer(app, now), notes=tuple(dict.fromkeys(self.notes.get(app, ()))))
+
+    def _app_answer(self, app: str, now: datetime) -> AppAnswer:
         stage = self.stage_of(app)
         name = None if stage is None else stage.id
         if app in self.undone:

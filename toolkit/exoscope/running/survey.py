@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from exoscope import catalog
-from exoscope.model import Addresses, AppPlan, PlanEntry, Snapshot, Step
+from exoscope.model import Addresses, AppPlan, Plan, PlanEntry, Snapshot, Step
 from exoscope.outcome import ExoscopeError
 from exoscope.planning import effect, states
+from exoscope.planning.drafts import Denied
 from exoscope.planning.elsewhere import moved_elsewhere
+from exoscope.planning.migration.levelling import bring_level, copy_of, placed
 from exoscope.planning.scoped import CODES
 from exoscope.planning.world import World
 from exoscope.proving import of_plan, scope_now
@@ -28,13 +30,14 @@ def compare(
     known: Mapping[str, str],
     snapshot: Snapshot,
     *,
-    migrating: bool = False,
+    migration: Plan | None = None,
     reach: Reach | None = None,
 ) -> Survey:
     """What moved for one app. ``left`` are its steps to do, ``known`` what holes stand for (``<step-1.guid>`` → text).
 
-    ``migrating``: the scope must still hold just whom the app's policies let through, until its consents are gone. ``reach`` is
-    over this very snapshot, where one is at hand: its indexes serve many apps.
+    ``migration``, the plan where it is one: the scope must still hold just whom the app's policies let through, until its consents
+    are gone; a managed copy of their members is brought level first. ``reach`` is over this very snapshot, where one is at hand:
+    its indexes serve many apps.
     Raises Unreadable when what the steps change was not read.
     """
     there = states.find_app(snapshot, app.app_id)
@@ -45,6 +48,15 @@ def compare(
     if there.object_id.casefold() != app.object_id.casefold():
         return Survey((), (f"the service principal of {app.display_name} is {there.object_id}, not {app.object_id}",))
     now = Reach(snapshot) if reach is None else reach
+    level = None
+    if migration is not None:
+        try:
+            level = bring_level(World.over(now), migration, app, there, left, known)
+        except Denied as denied:
+            return Survey((), (denied.message,))
+    if level is not None and migration is not None:
+        app = level.app
+        left = placed(left, level.steps, app.app_id, level.stage, [each.id for each in migration.stages], ())
     changed, holes = snapshot, dict(known)
     for step in left:
         try:
@@ -55,14 +67,18 @@ def compare(
     addresses = {each.casefold(): each for each in now.mailboxes.addresses()}
     notes: list[str] = []
     moved: list[str] = [*_beside(app, left, now, after)]
-    if migrating and any(each.target.kind == "consent" for each in left):
+    if migration is not None and copy_of(app) is None and any(each.target.kind == "consent" for each in left):
         moved += _policies(app, now, addresses)
     for permission, planned in app.permissions.items():
         allowed, unknown = (_folded(each.addresses()) for each in after.sets(app.app_id, permission))
         wanted = _resolve(planned.after, addresses)
         doubted = unknown - _resolve(planned.unknown, addresses)
         expected = _expected(app, permission, now)
-        if migrating and expected is None and now.sets(app.app_id, permission) == after.sets(app.app_id, permission):
+        if (
+            migration is not None
+            and expected is None
+            and now.sets(app.app_id, permission) == after.sets(app.app_id, permission)
+        ):
             continue  # it stays under the policies, and nothing that is left to do bears on it
         joined, left_out = allowed - wanted, wanted - allowed - unknown
         covered = frozenset() if expected is None else expected
@@ -79,7 +95,7 @@ def compare(
             moved.append(f"{permission}: whether it would then reach {_list(doubted, addresses)} cannot be told")
     if not moved:
         moved += _unscoped(app, after)
-    return Survey(tuple(notes), tuple(moved))
+    return Survey(tuple(notes), tuple(moved), level)
 
 
 def _beside(app: AppPlan, left: Sequence[Step], now: Reach, after: Reach) -> Iterator[str]:

@@ -77,7 +77,8 @@ class LiveTenancy:
     def survey(self, plan: Plan, app: AppPlan, left: Sequence[Step], known: Mapping[str, str]) -> Survey:
         """See :class:`exoscope.running.ports.Tenancy`."""
         reach = self._reached(plan, app.app_id)
-        return compare(app, left, known, reach.snapshot, migrating=plan.purpose == "migrate", reach=reach)
+        migration = plan if plan.purpose == "migrate" else None
+        return compare(app, left, known, reach.snapshot, migration=migration, reach=reach)
 
     def replan(self, plan: Plan, app_id: str) -> bytes:
         """See :class:`exoscope.running.ports.Tenancy`."""

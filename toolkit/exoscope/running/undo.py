@@ -69,19 +69,20 @@ def undo(
 def _done(desk: Desk, folder: Folder, plan: Plan, opened: Opened) -> list[DoneStep]:
     """What the run landed, in the plan's order; what was so already is told apart.
 
-    A call whose outcome is unknown is settled by reading, and journalled so."""
+    A call whose outcome is unknown is settled by reading, and journalled so. What brought a managed copy level is not taken back
+    by itself: a copy that goes takes its members with it, and one that stays follows the policies' groups."""
     journal = Journal(folder.journal, desk.clock)
     state = RunState(plan, journal.records)
     steps = Steps(state, journal, opened.tenancy, desk.clock, patience=desk.patience_for(state), progress=desk.progress)
-    for step in plan.steps:
+    for step in state.plan.steps:
         told = state.told.get(step.id)
         if step.id in state.unsettled:
             _settle(steps.settle, step)
         elif step.id not in state.done and told is not None and told.outcome == "already":
             _settle(steps.find, step)  # what scripts did later may rest on what it yields
     return [
-        DoneStep(record.step, record.before, record.after, dict(record.yields), record.already)
-        for record in (state.done.get(step.id) for step in plan.steps)
+        DoneStep(step.id, record.before, state.as_left(step, record), dict(record.yields), record.already)
+        for step, record in ((step, state.done.get(step.id)) for step in plan.steps)
         if record is not None
     ]
 

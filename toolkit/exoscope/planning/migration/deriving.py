@@ -41,8 +41,10 @@ class _Match(Noun, frozen=True):
     recipient: Recipient | None
 
 
-def derive(world: World, app: App, asked: Migration) -> Derived:
+def derive(world: World, app: App, asked: Migration, *, copied: bool = False) -> Derived:
     """The scope for all policies that count for ``app``; ``world`` is of :meth:`TenantView.alone`.
+
+    ``copied``: members to copy are wanted, whatever a filter over the groups' names would hold.
 
     Raises Denied: policy-invalid, policy-scope-missing, membership-unread, dynamic-group, deny-unreadable (what cannot be
     told), deny-fails-open, nested-groups, nested-inexact (what was not accepted or asked for).
@@ -64,7 +66,7 @@ def derive(world: World, app: App, asked: Migration) -> Derived:
     positive = _any_of(restricts)
     whole = _without(positive, less)
     notes = [*_later(restricts, denies), *_losses(world, left.unknown & lost)]
-    copied = asked.nested == "group" and any(len(each.groups) > 1 for each in restricts)
+    copied = copied or (asked.nested == "group" and any(len(each.groups) > 1 for each in restricts))
     if not copied:
         if whole is not None and _exact(world, whole, allowed):
             return Derived(allowed, whole, (), None, tuple(notes))
@@ -80,8 +82,8 @@ def derive(world: World, app: App, asked: Migration) -> Derived:
     guids = {address.casefold() for address in members}
     managed = tuple(r for r in listed(snapshot, "recipients") if r.primary_smtp_address.casefold() in guids)
     notes.append(
-        "The scope rests on a managed group with today's members: who joins the policies' groups later is not in it "
-        "until it is added there."
+        "The scope rests on a managed group with today's members. Until the policies go, each stage of the migration brings it "
+        "level with whom they let through; who joins the policies' groups after that is not in it until it is added there."
     )
     return Derived(allowed, None, managed, less, tuple(notes))
 

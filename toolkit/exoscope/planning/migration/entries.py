@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from exoscope.catalog import canonical, permission
 from exoscope.model import (
     Addresses,
@@ -19,7 +21,7 @@ from exoscope.model import (
 )
 from exoscope.planning.drafts import Draft, Wanted
 from exoscope.planning.holdings import covers, grants, own_assignments
-from exoscope.planning.states import find_app, find_group, find_scope, fold
+from exoscope.planning.states import find_app, find_group, find_scope, fold, listed
 from exoscope.planning.telling import entries_of
 from exoscope.planning.world import World
 
@@ -28,7 +30,7 @@ def entries_after(
     world: World, after: World, draft: Draft, makers: dict[str, str]
 ) -> tuple[tuple[PlanEntry, ...], tuple[Wanted, ...]]:
     """The entries, and the same as what was wanted. Roles that bear on nothing that policies govern are left out."""
-    entries = list(entries_of(world, after, draft, makers))
+    entries = [_following(world, draft, each) for each in entries_of(world, after, draft, makers)]
     wanted = list(draft.wanted)
     ours = {canonical(p.name) for each in draft.wanted for p in each.mailbox}
     expected = draft.wanted[0].expected if draft.wanted else None
@@ -46,6 +48,17 @@ def entries_after(
         entries.append(found[0])
         wanted.append(found[1])
     return tuple(entries), tuple(wanted)
+
+
+def _following(world: World, draft: Draft, entry: PlanEntry) -> PlanEntry:
+    """An entry over a managed copy says whose members it holds; ``world`` is of the app alone."""
+    if not any(each.managed for each in draft.wanted):
+        return entry
+    keys = [
+        {"app_id": each.app_id, "access_right": each.access_right, "group": each.scope.object_id}
+        for each in listed(world.snapshot, "access_policies")
+    ]
+    return replace(entry, follows=tuple(sorted(keys, key=lambda key: sorted(key.items()))))
 
 
 def _related(snapshot: Snapshot, assignment: RoleAssignment, ours: set[str]) -> tuple[str, ...]:

@@ -141,6 +141,7 @@ def test_options_reach_the_plan(run: Run, tmp_path: Path) -> None:
         (["-o", "tenant.json"], "tenant.json"),
         (["--advance"], "reads the tenant itself"),
         (["--hash", "x"], "for --advance"),
+        (["--wait", "3h"], "only --advance"),
         (["--yes"], "--snapshot"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -411,3 +412,44 @@ def test_an_app_in_use_never_sees_a_wrong_answer_from_the_first_step_to_the_last
     assert {each.permission for each in app_named(now, OMNISCOPE).consents} == {
         each.permission for each in app_named(start, OMNISCOPE).consents
     }
+
+
+@pytest.mark.long
+def test_a_copy_follows_who_joins_and_leaves_and_is_proven_and_taken_back(
+    tmp_path: Path, serve: Callable[..., Twin]
+) -> None:
+    """The policy's members were copied; before the cut-over one has left the inner group and another joined it."""
+    start = governed()
+    assert isinstance(start.groups, tuple) and isinstance(start.recipients, tuple)
+    twin = serve(start, token_lifetime=5.0)
+    exoscope = exoscope_on(twin, tmp_path)
+    exoscope("migrate", "--nested", "group")
+    first = exoscope("apply", "plan.json", "--yes", "--wait", "120s", "--until", "overlap", code=3)
+    guids = {each.primary_smtp_address: each.guid for each in start.recipients}
+    groups = twin.tenant.snapshot().groups
+    assert isinstance(groups, tuple)
+    moved = tuple(
+        replace(each, members=(guids["admin@contoso.com"],)) if each.display_name == "Omniscope pilots" else each
+        for each in groups
+    )
+    twin.tenant.change("somebody moves people", groups=moved)
+    waiting = exoscope("resume", "last", "--yes", code=3)
+    (app,) = waiting["apps"]
+    assert (app["stage"], waiting["waiting_for"]) == ("overlap", "time")
+    assert any(f"{NESTED} left" in note for note in app["notes"])
+    assert any("admin@contoso.com joined" in note for note in app["notes"])
+    assert app_named(twin.tenant.snapshot(), OMNISCOPE).consents
+    done = exoscope("resume", "last", "--yes", "--wait", "200s")
+    assert (done["outcome"], done["steps"]) == ("done", first["steps"] + 2)
+    proof = exoscope("verify", "plan.json", "--wait", "60s")
+    assert proof["verdict"] == "proven"
+    inside = {
+        c["mailbox"] for c in proof["apps"][0]["permissions"]["Mail.Read"]["checks"] if c["expected"] == "allowed"
+    }
+    assert "admin@contoso.com" in inside and NESTED not in inside
+    back = exoscope("undo", done["run"], "--yes", "--wait", "200s")
+    assert back["outcome"] == "done"
+    now = twin.tenant.snapshot().groups
+    assert isinstance(now, tuple) and [each.guid for each in now] == [
+        each.guid for each in groups if each.guid in {g.guid for g in start.groups}
+    ]

@@ -52,7 +52,7 @@ def test_the_json_answer_has_exactly_the_promised_keys(desk: Desk) -> None:
     answer: Any = json.loads(ended.stdout)
     assert ended.exit_code == 3
     assert set(answer) == KEYS
-    assert set(answer["apps"][0]) == {"app_id", "stage", "outcome", "code", "ready_at"}
+    assert set(answer["apps"][0]) == {"app_id", "stage", "outcome", "code", "ready_at", "notes"}
     for command in (resume.command, status.command):
         again = desk.run(command, "last", "--json")
         assert (again.exit_code, set(json.loads(again.stdout))) == (3, KEYS)

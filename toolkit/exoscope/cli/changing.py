@@ -117,6 +117,8 @@ def finish(answer: RunAnswer, *, as_json: bool) -> None:
             code = f" ({app.code})" if app.code else ""
             ready = f", ready at {app.ready_at}" if app.ready_at else ""
             line(f"  {app.app_id}: {app.outcome}{code}{stage}{ready}")
+            for note in app.notes:
+                line(f"    {plain(note)}")
     if answer.outcome == "waiting":
         when = f" after {answer.ready_at}" if answer.ready_at else ""
         frame.say(f"Go on{when} with: exoscope resume {answer.run}")

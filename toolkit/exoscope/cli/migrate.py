@@ -19,7 +19,7 @@ from exoscope.cli.planning import (
     tenant_for,
     write_file,
 )
-from exoscope.cli.printing import line
+from exoscope.cli.printing import line, plain
 from exoscope.outcome import Exit, Refused
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     "stop for approval (exit 3). For a nightly job; the state folder holds all it knows.",
 )
 @click.option("--hash", "expected", metavar="H", help="With --advance: approve the plan with this hash.")
+@frame.wait_option
 @roads.parallel_option
 @frame.yes_option
 @frame.profile_option
@@ -94,6 +95,7 @@ def command(
     output: Path | None,
     advance: bool,
     expected: str | None,
+    wait: float | None,
     parallel: int | None,
     yes: bool,
     profile: Path | None,
@@ -115,6 +117,8 @@ def command(
         raise click.UsageError("--advance reads the tenant itself, and keeps its plan in the state folder")
     if expected is not None and not advance:
         raise click.UsageError("--hash approves a plan for --advance")
+    if wait is not None and not advance:
+        raise click.UsageError("--wait is about the gates of a run, and only --advance runs one")
     if yes and snapshot is not None:
         raise click.UsageError("--yes is about the road to Exchange, and with --snapshot none is taken")
     if parallel is not None and snapshot is not None:
@@ -132,7 +136,9 @@ def command(
         )
 
     if advance:
-        _advance(apps, ask, expected, profile, state, yes=yes, parallel=parallel or 1, as_json=as_json)
+        _advance(
+            apps, ask, expected, profile, state, wait=wait or 0.0, yes=yes, parallel=parallel or 1, as_json=as_json
+        )
         return
     output = output or Path("plan.json")
     for each in (output, *(() if snapshot else (read_into(output),))):
@@ -175,6 +181,7 @@ def _advance(
     profile: Path | None,
     state: Path | None,
     *,
+    wait: float,
     yes: bool,
     parallel: int,
     as_json: bool,
@@ -201,7 +208,7 @@ def _advance(
         return PlanFile("exoscope/plan@1", plan_hash(plan), plan)
 
     wanted = f"sha256:{hash}" if hash is not None and ":" not in hash else hash
-    answer = advance(desk, loaded.tenant, "migrate", make, Approval(wanted, yes))
+    answer = advance(desk, loaded.tenant, "migrate", make, Approval(wanted, yes), wait=wait)
     if as_json:
         frame.answer(answer)
     else:
@@ -226,5 +233,7 @@ def _tell(answer: AdvanceAnswer, profile: Path | None) -> None:
     if answer.waiting_for == "time" and answer.ready_at is not None:
         line(f"Nothing due before {answer.ready_at}.")
     line(answer.why)
+    for note in (each for app in answer.apps for each in app.notes):
+        line(f"  {plain(note)}")
     if answer.hash is not None:
         line(f"Approve it with: exoscope migrate --advance --hash {answer.hash}")

@@ -8,18 +8,16 @@ from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import Literal
 
-from msgspec.structs import replace
-
 from exoscope import system
 from exoscope.clock import Clock, iso
 from exoscope.model import AppPlan, Gate, Plan, Stage, Step
 from exoscope.outcome import AccessDenied, ExoscopeError, Refused, ServiceError, Verdict, WrongTenant
 from exoscope.planning import states
-from exoscope.planning.migration.levelling import LEVEL, Level, copy_of, is_level
 from exoscope.powershell import HoleError, holes
 from exoscope.running.answer import LEFT, UNTIL, RunAnswer, duration
 from exoscope.running.filling import fill_target, found
 from exoscope.running.journal import Journal, stamp
+from exoscope.running.levelling import follows, levelled, unsettled_copy
 from exoscope.running.ports import Event, Evidence, Progress, Service, Tenancy
 from exoscope.running.records import (
     AppStopped,
@@ -27,7 +25,6 @@ from exoscope.running.records import (
     GateEvidence,
     GateOpen,
     GateWaiting,
-    Levelled,
     Noted,
     Paused,
     Record,
@@ -224,7 +221,8 @@ class Engine:
         if not any(step.id in self.state.done for step in self.state.steps(app.app_id)):
             self._starts_as_planned(app)
         self._still_holds(app)
-        self._settle_copy(app)
+        for step in unsettled_copy(self.state, app):
+            self.steps.settle(step)
         left = self.state.left(app.app_id)
         known = {hole: value for hole, value in found(self.state.yields).items() if isinstance(value, str)}
         survey = self.tenancy.survey(self.plan, app, left, known)
@@ -235,45 +233,11 @@ class Engine:
         if survey.moved:
             raise AppStops("moved", f"the tenant changed since the plan: {'; '.join(survey.moved)}.")
         if survey.level is not None:
-            self._bring_level(app, survey.level)
+            self._record(levelled(survey.level, self.state.levels))
+            for note in survey.level.notes:
+                self.progress(Event("note", note, app.app_id))
             stage = next(each for each in self.plan.stages if each.id == survey.level.stage)
         self._surveyed.add((app.app_id, stage.id))
-
-    def _settle_copy(self, app: AppPlan) -> None:
-        """What may have been sent to the managed copy is found out by reading, before anybody asks who is still missing."""
-        if self.plan.purpose != "migrate" or copy_of(app) is None:
-            return
-        for step in self.state.left(app.app_id):
-            if step.id in self.state.unsettled and (is_level(step) or step.target.kind == "group"):
-                self.steps.settle(step)
-
-    def _bring_level(self, app: AppPlan, level: Level) -> None:
-        """Journal what brings the managed copy level; the steps are then done like any other."""
-        first = self.state.levels
-        steps = [
-            each if not is_level(each) else replace(each, id=f"{LEVEL}{first + number}")
-            for number, each in enumerate(level.steps, 1)
-        ]
-        copy = copy_of(level.app)
-        if copy is None:
-            raise AppStops("moved", "the plan has no managed copy")
-        notes = [
-            f"the managed copy is brought level: {', '.join(these)} {word} the policies' groups"
-            for these, word in ((level.joined, "joined"), (level.left, "left"))
-            if these
-        ]
-        self._record(
-            Levelled(
-                app=app.app_id,
-                stage=level.stage,
-                steps=tuple(steps),
-                members=copy.scope.mailboxes,
-                expected=copy.expected.addresses,
-                notes=tuple(notes),
-            )
-        )
-        for note in notes:
-            self.progress(Event("note", note, app.app_id))
 
     def _starts_as_planned(self, app: AppPlan) -> None:
         """Before an app's first step: each object it will change reads as the plan found it, or already as it is to become."""
@@ -292,7 +256,7 @@ class Engine:
         """What this run did for the app is still so; the steps to come rest on it."""
         latest: dict[object, Step] = {}
         # Who is in a migration's managed copy is for the survey and for the gates to judge: people come and go.
-        copied = members = self.plan.purpose == "migrate" and copy_of(app) is not None
+        copied = members = follows(self.plan, app)
         for step in self.state.steps(app.app_id):
             if copied and step.target.kind == "group_member":
                 continue

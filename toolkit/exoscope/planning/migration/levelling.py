@@ -57,10 +57,33 @@ class Level(Noun, frozen=True):
     left: tuple[str, ...]
     steps: tuple[Step, ...]
 
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Whom the copy then holds."""
+        return tuple(each for entry in self.app.entries if _copies(entry) for each in entry.scope.mailboxes)
+
+    @property
+    def expected(self) -> tuple[str, ...]:
+        """Whom the scope then holds: denied members are in the copy alone."""
+        return tuple(each for entry in self.app.entries if _copies(entry) for each in entry.expected.addresses)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Who came and went, in sentences."""
+        return tuple(
+            f"the managed copy is brought level: {', '.join(these)} {word} the policies' groups"
+            for these, word in ((self.joined, "joined"), (self.left, "left"))
+            if these
+        )
+
+
+def _copies(entry: PlanEntry) -> bool:
+    return not isinstance(entry.follows, UnsetType)
+
 
 def copy_of(app: AppPlan) -> PlanEntry | None:
     """The entry of a migration whose scope rests on a managed copy; None: it has none."""
-    return next((each for each in app.entries if not isinstance(each.follows, UnsetType)), None)
+    return next((each for each in app.entries if _copies(each)), None)
 
 
 def is_level(step: Step) -> bool:

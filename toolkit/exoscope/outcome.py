@@ -168,7 +168,9 @@ class Unreadable(ExoscopeError):
 
 
 class ServiceError(ExoscopeError):
-    """A service answered with an error. ``request_id`` is the service's or client's id where there is one."""
+    """A service answered with an error. ``request_id`` is the service's or client's id, ``service_code`` the service's own code
+    (Graph's, or an AADSTS number), where there is one.
+    """
 
     code = "service-error"
 
@@ -181,9 +183,11 @@ class ServiceError(ExoscopeError):
         next: str = "",
         request_id: str | None = None,
         retry_after: float | None = None,
+        service_code: str | None = None,
     ) -> None:
         super().__init__(message, code=code, changed=changed, next=next)
         self.request_id = request_id
+        self.service_code = service_code
         self.retry_after = retry_after
 
 

@@ -53,9 +53,19 @@ def error_of(result: Mapping[str, Any], who: str) -> ServiceError:
     request_id = result.get("correlation_id")
     request_id = str(request_id) if request_id else None
     if code in TRANSIENT:
-        return Transient(f"sign-in of {who}: {said}", next="Run the same command again.", request_id=request_id)
+        return Transient(
+            f"sign-in of {who}: {said}",
+            next="Run the same command again.",
+            request_id=request_id,
+            service_code=str(code),
+        )
     advice = NEXT.get(code or 0, "Look the code up at https://login.microsoftonline.com/error")
-    return SignInFailed(f"sign-in of {who} failed: {said}", next=advice, request_id=request_id)
+    return SignInFailed(
+        f"sign-in of {who} failed: {said}",
+        next=advice,
+        request_id=request_id,
+        service_code=None if code is None else str(code),
+    )
 
 
 def _codes(given: Any, text: str) -> Sequence[int]:

@@ -47,5 +47,6 @@ def typed(
         f"Graph refused {path}: HTTP {status}{f' {code}' if code else ''}{f': {text}' if text else ''}",
         next=_DIRECTORY if kind is AccessDenied else "",
         request_id=request_id,
+        service_code=code or None,
         retry_after=float(told) if told.replace(".", "", 1).isdecimal() else None,
     )

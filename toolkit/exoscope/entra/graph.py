@@ -154,17 +154,21 @@ class GraphClient:
             tried += 1
 
     def create(self, path: str, body: Body, *, deadline: float = DEADLINE) -> Reply:
-        """POST something that refers to objects which may be new: what is not known everywhere yet is tried again.
+        """POST something that refers to objects which may be new (see :meth:`patiently`)."""
+        return self.patiently("POST", path, body, deadline=deadline)
+
+    def patiently(self, method: str, path: str, body: Body, *, deadline: float = DEADLINE) -> Reply:
+        """Write to something that may be new: what is not known everywhere yet is tried again, for about a minute.
 
         Source: the codes and texts that Graph answers while a service principal or application spreads (facts, 4.5).
         """
         for pause in (*EVENTUAL, None):
             try:
-                return self.send("POST", path, body, deadline=deadline)
+                return self.send(method, path, body, deadline=deadline)
             except ServiceError as error:
                 if pause is None or not _not_yet(error):
                     raise
-                log.info("Graph POST %s: %s, again in %g s", _bare(path), error.code, pause)
+                log.info("Graph %s %s: %s, again in %g s", method, _bare(path), error.code, pause)
                 self._clock.sleep(pause)
         raise AssertionError("unreachable: the last try returns or raises")
 

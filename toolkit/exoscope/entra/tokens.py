@@ -18,6 +18,7 @@ from typing import Any, Literal, Protocol
 from exoscope import system
 from exoscope.clock import Clock
 from exoscope.entra.aadsts import error_of
+from exoscope.entra.certificates import KeyPair
 from exoscope.model import Noun, Secret
 from exoscope.outcome import BadInput, ExoscopeError, SignInFailed, Transient
 from exoscope.profile import Operator, Profile, SecretRef, resolve
@@ -63,6 +64,7 @@ class Tokens:
         self._say = say or log.warning
         self._clients: dict[str, _Client] = {}
         self._held: dict[tuple[str, Resource], Token] = {}
+        self._given: dict[str, Any] = {}
         self._lock = threading.RLock()
 
     def operator(self, resource: Resource, *, valid_for: float = VALID_FOR, fresh: bool = False) -> Token:
@@ -82,7 +84,18 @@ class Tokens:
 
     def has(self, app_id: str) -> bool:
         """Can the app be signed in, as far as the profile goes?"""
-        return self._profile.credential(app_id) is not None
+        return app_id.casefold() in self._given or self._profile.credential(app_id) is not None
+
+    def give(self, app_id: str, credential: Secret | KeyPair | None) -> None:
+        """Sign this app in with what is at hand instead of what the profile names; None: no longer. Tokens it had are forgotten."""
+        who = app_id.casefold()
+        with self._lock:
+            self._clients.pop(who, None)
+            self._held = {key: token for key, token in self._held.items() if key[0] != who}
+            if credential is None:
+                self._given.pop(who, None)
+            else:
+                self._given[who] = credential.reveal() if isinstance(credential, Secret) else credential.for_msal()
 
     # -- asking ------------------------------------------------------------------------------------------------
 
@@ -188,6 +201,8 @@ class Tokens:
         return _Confidential(str(operator.client_id), credential, self._common())
 
     def _app_client(self, app_id: str) -> _Client:
+        if app_id in self._given:
+            return _Confidential(app_id, self._given[app_id], self._common())
         held = self._profile.credential(app_id)
         if held is None:
             raise SignInFailed(

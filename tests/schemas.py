@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from exoscope.checking import StageAnswer
+from exoscope.jobs import ScopeAnswer
 from exoscope.model import PlanFile, Proof, Snapshot, Tenant, Unread
 from exoscope.planning.answer import MigrateAnswer, PlanAnswer, ShownAnswer
 from exoscope.planning.by_hand import ByHand
@@ -137,6 +138,7 @@ ANSWERS: dict[str, tuple[type, str]] = {
     "advance": (AdvanceAnswer, "exoscope migrate --advance --json"),
     "migrate": (MigrateAnswer, "exoscope migrate --json"),
     "show": (ShownAnswer, "exoscope show --json"),
+    "scope": (ScopeAnswer, "exoscope scope --json"),
     "show-entra": (ByHand, "exoscope show --for entra --json"),
     "script": (ScriptAnswer, "exoscope script --json"),
     "run": (RunAnswer, "exoscope apply, resume, undo and status --json"),

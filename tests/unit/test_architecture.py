@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "toolkit" / "exoscope"
 LEVELS = (
     ("__main__",),
     ("cli", "api"),
-    ("rehearsing",),
+    ("rehearsing", "jobs"),
     ("reporting",),
     ("checking",),
     ("running",),

@@ -9,6 +9,7 @@ COMMANDS = {
     "reach": Place("Look", "reach", "Answer which mailboxes an app reaches, or which apps reach a mailbox."),
     "explain": Place("Look", "explain", "Tell the story of one answer, rule by rule."),
     "snapshot": Place("Look", "snapshot", "Read a tenant into a file."),
+    "scope": Place("Change", "scope", "The main job in one command: plan, ask, apply and prove, for one app."),
     "plan": Place("Change", "plan", "Plan the steps from a tenant to an intent."),
     "migrate": Place("Change", "migrate", "Plan the move from Application Access Policies to roles."),
     "show": Place("Change", "show", "Print a plan: stages, steps, needs, times, exact PowerShell."),

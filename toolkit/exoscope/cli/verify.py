@@ -361,15 +361,6 @@ def _check_place(path: Path, subject: Path) -> None:
 
 
 def _write(done: Verification, path: Path, *, counts: bool) -> None:
-    from exoscope import system
-    from exoscope.reporting import evidence_of, tally, to_html, to_json, without_addresses
+    from exoscope.reporting import write_evidence
 
-    whole = evidence_of(done)
-    tallies = {
-        (app.app_id, name): tally(proof.checks) for app in whole.proof.apps for name, proof in app.permissions.items()
-    }
-    told = without_addresses(whole) if counts else whole
-    page, data = path, path.with_suffix(".json")
-    system.write_private(page, to_html(told, tallies=tallies).encode("utf-8"), replace=True)
-    system.write_private(data, to_json(told), replace=True)
-    frame.say(f"Evidence: {page} and {data}")
+    frame.say(f"Evidence: {path} and {write_evidence(done, path, counts=counts)}")

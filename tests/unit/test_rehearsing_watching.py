@@ -12,8 +12,19 @@ from exoscope.intent import loads_intent
 from exoscope.model import Plan, Snapshot
 from exoscope.planning import plan_scope
 from exoscope.planning.effect import apply_step
+from exoscope.planning.states import listed
+from exoscope.reach import Reach
 from exoscope.rehearsing import watching
-from exoscope.rehearsing.watching import Delays, Made, Seen, changed_reach, moments_of, not_as_planned, watch
+from exoscope.rehearsing.watching import (
+    Delays,
+    Made,
+    Seen,
+    bearing_on,
+    changed_reach,
+    moments_of,
+    not_as_planned,
+    watch,
+)
 from exoscope.twin.tenant import Version
 from exoscope.twin.view import View
 from planning_tenants import tenant
@@ -100,6 +111,26 @@ def test_a_token_acts_until_it_ends() -> None:
     )
     quick = moments_of(states, made, Delays(propagation=8.0, lifetime=0.5))
     assert not any(each.exchange is last and each.tokens is states[removed - 1] for each in quick)
+
+
+def test_an_assignment_to_a_name_that_two_pointers_share_may_be_somebody_elses() -> None:
+    shared = tenant(
+        {
+            "mailboxes": ["ada", "bob"],
+            "apps": {"omni": {}, "other": {}},
+            "pointers": ["omni", "other"],
+            "assignments": [
+                {"name": "by hand", "role": "Application Mail.Read", "app": "omni", "scope": "organization"}
+            ],
+        }
+    )
+    pointers = tuple(replace(each, display_name="Connector") for each in listed(shared, "service_principals"))
+    by_name = tuple(replace(each, assignee="Connector") for each in listed(shared, "role_assignments"))
+    shared = replace(shared, service_principals=pointers, role_assignments=by_name)
+    app = listed(shared, "apps")[0]
+    found = Reach(bearing_on(shared, app)).sets(app, "Mail.Read")
+    assert found[0].addresses() == ()
+    assert found[1].addresses() == ("ada@contoso.com", "bob@contoso.com"), "whose it is cannot be told"
 
 
 def test_what_another_app_does_is_not_this_apps() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from exoscope.model import App, Step
-from exoscope.planning.states import assignee_id, fold, listed
+from exoscope.planning.states import assignees, fold, listed
 from exoscope.planning.world import World
 
 
@@ -28,9 +28,10 @@ def _moves(step: Step) -> bool:
 
 def _assignments(world: World, after: World, app: App) -> Iterator[str]:
     here = {fold(each.name): each for each in listed(world.snapshot, "role_assignments")}
+    owner = assignees(after.snapshot)
     for each in listed(after.snapshot, "role_assignments"):
         before = here.get(fold(each.name))
-        if before is None or fold(assignee_id(after.snapshot, each.assignee)) == fold(app.object_id):
+        if before is None or fold(owner(each.assignee)) == fold(app.object_id):
             continue
         if world.members(before.scope) != after.members(each.scope):
             yield f"{each.role} of {each.assignee} (assignment {each.name})"

@@ -17,7 +17,7 @@ from exoscope.catalog import (
 )
 from exoscope.model import App, Consent, Noun, Requested, RoleAssignment, Snapshot
 from exoscope.planning.drafts import Denied, Wanted, listing
-from exoscope.planning.states import assignee_id, fold, listed
+from exoscope.planning.states import assignees, fold, listed
 
 
 class Holdings(Noun, frozen=True):
@@ -170,10 +170,11 @@ def own_assignments(snapshot: Snapshot, app: App) -> tuple[RoleAssignment, ...]:
     """The role assignments that may be this app's: to its object id, appId, or a display name that its pointers have."""
     pointers = [p for p in listed(snapshot, "service_principals") if fold(p.app_id) == fold(app.app_id)]
     names = {fold(app.object_id), fold(app.app_id)} | {fold(pointer.display_name) for pointer in pointers}
+    owner = assignees(snapshot)
     return tuple(
         assignment
         for assignment in listed(snapshot, "role_assignments")
-        if fold(assignment.assignee) in names or fold(assignee_id(snapshot, assignment.assignee)) == fold(app.object_id)
+        if fold(assignment.assignee) in names or fold(owner(assignment.assignee)) == fold(app.object_id)
     )
 
 

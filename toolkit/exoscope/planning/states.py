@@ -272,6 +272,23 @@ def assignee_id(snapshot: Snapshot, assignee: str) -> str:
     return str(chosen[0].object_id) if len(chosen) == 1 else assignee
 
 
+def assignees(snapshot: Snapshot) -> Callable[[str], str]:
+    """:func:`assignee_id` for many assignments of one snapshot: the names of its pointers are gathered once, when first asked."""
+    named: dict[object, list[ServicePrincipal]] = {}
+
+    def owner(assignee: str) -> str:
+        if not named:
+            for pointer in listed(snapshot, "service_principals"):
+                for text in {fold(pointer.object_id), fold(pointer.app_id), fold(pointer.display_name)}:
+                    named.setdefault(text, []).append(pointer)
+        found = named.get(fold(assignee), [])
+        exact = [each for each in found if fold(each.object_id) == fold(assignee)]
+        chosen = exact or found
+        return chosen[0].object_id if len(chosen) == 1 else assignee
+
+    return owner
+
+
 def find_policy(snapshot: Snapshot, key: dict[str, str]) -> AccessPolicy | None:
     """The access policy with this app, right and scope. ``group`` may be either Guid of a group."""
     group = find_group(snapshot, key["group"])

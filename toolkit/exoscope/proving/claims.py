@@ -332,17 +332,18 @@ def _group_of_filter(entry: _Entry, snapshot: Snapshot) -> Group | None:
 def _moved(
     app: App, entries: Sequence[_Entry], known: Sequence[Sequence[Permission]], inside: Sequence[_Inside], reach: Reach
 ) -> Iterable[Moved]:
-    everyone = {address.casefold() for address in reach.mailboxes}
     for entry, named, (now, unknown, _) in zip(entries, known, inside, strict=True):
         if entry.planned is None or unknown or entry.scope.kind == "mailboxes":
             continue
         listed_then = {address.casefold(): address for address in entry.planned.addresses}
-        then = everyone - set(listed_then) if entry.planned.all_but else set(listed_then)
-        today = {address.casefold(): address for address in now}
+        then = reach.named(listed_then)
+        then = reach.mailboxes - then if entry.planned.all_but else then
+        gone = () if entry.planned.all_but else (each for each in listed_then if each not in reach.mailboxes)
+        left = sorted((*(address.casefold() for address in then - now), *gone))
         for permission in named:
             if permission.about == "directory":
                 continue
-            for address in sorted(set(today) - then):
-                yield Moved(app.app_id, permission.name, today[address], "joined")
-            for address in sorted(then - set(today)):
+            for address in now - then:
+                yield Moved(app.app_id, permission.name, address, "joined")
+            for address in left:
                 yield Moved(app.app_id, permission.name, listed_then.get(address, address), "left")

@@ -121,6 +121,11 @@ class Mailboxes:
         """Primary addresses, as stored, sorted without case."""
         return tuple(self)
 
+    def nth(self, number: int) -> str:
+        """One of :meth:`addresses`, without making them all. Raises IndexError."""
+        place: int = self.bits[number]
+        return self.universe.addresses[place]
+
     def __or__(self, other: Mailboxes) -> Mailboxes:
         return Mailboxes(self.universe, self.bits | self._same(other))
 

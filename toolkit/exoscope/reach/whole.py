@@ -206,6 +206,11 @@ class Reach:
         places = self._scopes.recipients.place_by_guid
         return self._set(bits(place for r in these if (place := places.get(r.guid.casefold())) is not None))
 
+    def named(self, addresses: Iterable[str]) -> Mailboxes:
+        """The mailboxes with these primary addresses, without case; an address that is no mailbox's any more falls out."""
+        places = self._universe.place_of
+        return self._set(bits(place for each in addresses if (place := places.get(each.casefold())) is not None))
+
     # -- finding what was named ------------------------------------------------------------------------------------------
 
     def find_app(self, text: str) -> App:

@@ -13,7 +13,9 @@ from exoscope.clock import Clock
 from exoscope.model import AppPlan, Gate, Noun, Observed, Plan, PlanFile, Snapshot, Stage, Step, Target
 from exoscope.outcome import ExoscopeError, Refused, Verdict, WrongTenant
 from exoscope.planning import content_hash
+from exoscope.planning.states import listed
 from exoscope.profile import load_profile
+from exoscope.proving.selection import SAMPLE
 from exoscope.rehearsing.watching import (
     Delays,
     Deviation,
@@ -32,9 +34,11 @@ from exoscope.twin.tenant import TwinTenant
 
 DELAYS = Delays(propagation=1.0, lifetime=4.0)
 ASKED = 5
-"""Apps whose gates ask every witness over the wire, as a real run does. The twin itself is all those witnesses, and every moment
-is looked at afterwards for all apps: for the others the gate waits and asks nobody, since a call for each mailbox of hundreds of
-apps would take hours and show nothing more.
+QUESTIONS = 1_000
+"""Apps whose gates ask every witness over the wire, as a real run does: at most so many, those with the fewest mailboxes to ask
+about, and beside the first of them only as many as come with so few questions. The twin itself is all those witnesses, and every
+moment is looked at afterwards for all apps: for the others the gate waits and asks nobody, since a call for each mailbox of
+hundreds of apps would take hours and show nothing more.
 """
 _PATIENCE = 24 * 3600.0  # seconds at gates in all; the twin's own waits are a few
 _SHIFT = 12 * 3600.0  # the operator's tokens outlive the rehearsal: it is about the apps' tokens
@@ -76,7 +80,8 @@ def rehearse(
         made: list[Made] = []
         profile = load_profile(Path(twin.ready["profile"]), {})
         store = Store(twin.folder.state)
-        desk = _watched(desk_for(profile, store, clock=clock, progress=_talk(tell)), twin.tenant, made)
+        asked = _asked(file.plan, len(listed(snapshot, "recipients")))
+        desk = _watched(desk_for(profile, store, clock=clock, progress=_talk(tell)), twin.tenant, made, asked)
         tell(f"The twin of {snapshot.tenant.domain} serves on this machine. The plan is applied over PSRP:")
         run = apply(file, desk, wait=_PATIENCE)
         applied = twin.tenant.state
@@ -86,7 +91,14 @@ def rehearse(
     tell("Every moment of it is looked at.")
     seen = watch(file.plan, history, made, delays)
     return _judge(
-        file, run, back, seen, before=history[0].view.snapshot, applied=applied, after=history[-1].view.snapshot
+        file,
+        run,
+        back,
+        seen,
+        before=history[0].view.snapshot,
+        applied=applied,
+        after=history[-1].view.snapshot,
+        asked=len(asked),
     )
 
 
@@ -126,6 +138,7 @@ def _judge(
     before: Snapshot,
     applied: Snapshot,
     after: Snapshot,
+    asked: int,
 ) -> Rehearsal:
     """The verdict: *violated* where something was seen that may not be, *unknown* where not everything could be seen."""
     planned = {app.app_id for app in file.plan.apps}
@@ -153,7 +166,7 @@ def _judge(
         moments=seen.moments,
         undone=back is None and not left,
         decisions=seen.decisions,
-        asked=len(_asked(file.plan)),
+        asked=asked,
         steps=run.done,
         plan=file.hash,
         why=(*violated, *untold),
@@ -172,13 +185,13 @@ def _talk(tell: Callable[[str], None]) -> Progress:
     return progress
 
 
-def _watched(desk: Desk, tenant: TwinTenant, made: list[Made]) -> Desk:
-    """The desk, with each step noted beside the states of the twin that it made."""
+def _watched(desk: Desk, tenant: TwinTenant, made: list[Made], asked: frozenset[str]) -> Desk:
+    """The desk, with each step noted beside the states of the twin that it made; the gates of ``asked`` alone ask witnesses."""
 
     @contextmanager
     def opened(plan: Plan) -> Iterator[Opened]:
         with desk.open(plan) as inner:
-            yield Opened(_Watched(inner.tenancy, tenant, made), inner.snapshot)
+            yield Opened(_Watched(inner.tenancy, tenant, made, asked), inner.snapshot)
 
     return replace(desk, open=opened)
 
@@ -186,8 +199,8 @@ def _watched(desk: Desk, tenant: TwinTenant, made: list[Made]) -> Desk:
 class _Watched:
     """A tenancy that notes what each write makes of the twin. Only the run writes, one step at a time."""
 
-    def __init__(self, inner: Tenancy, tenant: TwinTenant, made: list[Made]) -> None:
-        self._inner, self._tenant, self._made = inner, tenant, made
+    def __init__(self, inner: Tenancy, tenant: TwinTenant, made: list[Made], asked: frozenset[str]) -> None:
+        self._inner, self._tenant, self._made, self._asked = inner, tenant, made, asked
 
     def read(self, target: Target) -> Observed:
         return self._inner.read(target)
@@ -206,12 +219,25 @@ class _Watched:
         return self._inner.replan(plan, app_id)
 
     def evidence(self, plan: Plan, app: AppPlan, stage: Stage, gate: Gate, since: datetime) -> Evidence:
-        if app.app_id not in _asked(plan):
+        if app.app_id not in self._asked:
             told = f"{app.display_name}: not asked here; every moment is looked at afterwards"
             return Evidence(Verdict.PROVEN, "", (told,))
         return self._inner.evidence(plan, app, stage, gate, since)
 
 
-def _asked(plan: Plan) -> frozenset[str]:
+def _asked(plan: Plan, mailboxes: int) -> frozenset[str]:
     """The apps whose gates ask their witnesses."""
-    return frozenset(app.app_id for app in plan.apps[:ASKED])
+
+    def questions(app: AppPlan) -> int:
+        """About how many mailboxes a gate asks about: whom the app is to reach, and a sample beside, by each permission."""
+        named = [(len(each.after.addresses), each.after.all_but) for each in app.permissions.values()]
+        return sum((mailboxes - count if all_but else count) + SAMPLE for count, all_but in named)
+
+    asked: set[str] = set()
+    room = QUESTIONS
+    for app in sorted(plan.apps, key=questions)[:ASKED]:
+        room -= questions(app)
+        if asked and room < 0:
+            break
+        asked.add(app.app_id)
+    return frozenset(asked)

@@ -9,14 +9,27 @@ time. All pairs that the run's own times allow are looked at, not only those tha
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
 from exoscope import catalog
-from exoscope.model import Addresses, AppPlan, Consent, Noun, Plan, Recipient, Snapshot, Step
+from exoscope.model import (
+    Addresses,
+    App,
+    AppPlan,
+    Consent,
+    ManagementScopeScope,
+    Noun,
+    Plan,
+    Recipient,
+    ServicePrincipal,
+    Snapshot,
+    Step,
+    Unset,
+)
 from exoscope.planning.holdings import covers
 from exoscope.planning.moments import touched
 from exoscope.planning.states import find_app, fold, listed
@@ -97,24 +110,31 @@ def watch(
     gained: list[Deviation] = []
     lost: list[Deviation] = []
     disagreed: list[Deviation] = []
+    like: dict[tuple[int, int], Reach] = {}
     for planned in plan.apps:
         own = [each for each in made if each.step.app_id in (None, planned.app_id)]
         met = moments_of(history, own, delays)
         names = touched(base.snapshot, [each.step for each in own])
-        bounds = {name: _bounds(base, planned, name) for name in names}
-        answers = [_answers(base, planned, moment, names) for moment in met]
+        bounds = _bounds(base, planned, names)
+        look = _Look(base, planned, names, like)
+        answers = [look.at(moment) for moment in met]
         moments += len(met)
+        looked_at: set[int] = set()
         for moment, answer in zip(met, answers, strict=True):
+            if id(answer) in looked_at:
+                continue  # the very answers of an earlier moment: whatever is wrong in them was told then
+            looked_at.add(id(answer))
             for name, (may, must) in bounds.items():
                 sure, perhaps = answer[name]
                 gained += [Deviation(planned.app_id, name, each, moment.after) for each in (sure | perhaps) - may]
                 lost += [Deviation(planned.app_id, name, each, moment.after) for each in must - sure]
+        tokens = [_consents(moment, planned) for moment in met]
         for name, address in _asked(base, answers, {name: must for name, (_, must) in bounds.items()}, share, seed):
-            for moment, answer in zip(met, answers, strict=True):
+            for moment, answer, held in zip(met, answers, tokens, strict=True):
                 decisions += 1
                 sure, perhaps = answer[name]
                 ruled = "allowed" if address in sure else "unknown" if address in perhaps else "denied"
-                if _decided(planned, moment, name, mailboxes[address]) != ruled:
+                if _decided(planned, moment, held, name, mailboxes[address]) != ruled:
                     disagreed.append(Deviation(planned.app_id, name, address, moment.after))
     return Seen(moments, decisions, _once(gained), _once(lost), _once(disagreed))
 
@@ -195,27 +215,99 @@ def _once(found: Iterable[Deviation]) -> tuple[Deviation, ...]:
     return tuple(first.values())
 
 
-def _bounds(base: Reach, planned: AppPlan, name: str) -> tuple[Mailboxes, Mailboxes]:
-    """(what may be reachable at any moment, what must be at every one)."""
-    sure, perhaps = base.sets(planned.app_id, name)
-    intended = base.addresses(())
-    for claim in of_plan(planned, base).claims:
-        if covers(claim.permission, name):
-            intended = intended | claim.expected
-    return sure | perhaps | intended, sure & intended
+def _bounds(base: Reach, planned: AppPlan, names: Sequence[str]) -> dict[str, tuple[Mailboxes, Mailboxes]]:
+    """By permission: (what may be reachable at any moment, what must be at every one)."""
+    nobody = base.addresses(())
+    if not names or (not planned.entries and find_app(base.snapshot, planned.app_id) is None):
+        return dict.fromkeys(
+            names, (nobody, nobody)
+        )  # an app that is gone reaches nobody, and nobody intends that it does
+    claims = of_plan(planned, base).claims
+    found = {}
+    for name in names:
+        sure, perhaps = base.sets(planned.app_id, name)
+        intended = nobody
+        for claim in claims:
+            if covers(claim.permission, name):
+                intended = intended | claim.expected
+        found[name] = (sure | perhaps | intended, sure & intended)
+    return found
 
 
-def _answers(base: Reach, planned: AppPlan, moment: Moment, names: Iterable[str]) -> _Answers:
-    """What one moment's two states give together, by the rules of reach."""
-    snapshot = moment.exchange.view.snapshot
-    app = find_app(snapshot, planned.app_id)
-    if app is None:
-        nobody = base.addresses(())
-        return dict.fromkeys(names, (nobody, nobody))
-    acting = replace(app, consents=_consents(moment, planned))
-    apps = tuple(acting if each is app else each for each in listed(snapshot, "apps"))
-    reach = Reach(replace(snapshot, apps=apps), like=base)
-    return {name: reach.sets(acting, name) for name in names}
+class _Look:
+    """What the rules of reach answer one app at the moments of a run, each combination of what bears on it worked out once.
+
+    Most states of a long run differ in what belongs to other apps. ``like`` are reaches that were made for other apps, by the
+    groups and units they are over: their indexes serve all.
+    """
+
+    def __init__(self, base: Reach, planned: AppPlan, names: Sequence[str], like: dict[tuple[int, int], Reach]) -> None:
+        self._base, self._planned, self._names, self._like = base, planned, names, like
+        self._nobody: _Answers = dict.fromkeys(names, (base.addresses(()),) * 2)
+        self._states: dict[int, tuple[App | None, Hashable, Reach]] = {}  # by number in memory: the history keeps them
+        self._known: dict[Hashable, _Answers] = {}
+
+    def at(self, moment: Moment) -> _Answers:
+        """What one moment's two states give together: the very same answers where nothing that bears on the app differs."""
+        app, exchange, reach = self._state(moment.exchange.view.snapshot)
+        if app is None:
+            return self._nobody
+        consents = _consents(moment, self._planned)
+        key = (exchange, consents)
+        if key not in self._known:
+            acting = replace(app, consents=consents)
+            self._known[key] = {name: reach.sets(acting, name) for name in self._names}
+        return self._known[key]
+
+    def _state(self, snapshot: Snapshot) -> tuple[App | None, Hashable, Reach]:
+        held = self._states.get(id(snapshot))
+        if held is None:
+            app = find_app(snapshot, self._planned.app_id)
+            held = (None, None, self._base) if app is None else (app, *self._over(bearing_on(snapshot, app)))
+            self._states[id(snapshot)] = held
+        return held
+
+    def _over(self, part: Snapshot) -> tuple[Hashable, Reach]:
+        over = (id(part.groups), id(part.administrative_units))
+        reach = Reach(part, like=self._like.get(over, self._base))
+        self._like.setdefault(over, reach)
+        key = (
+            part.apps,
+            part.service_principals,
+            part.role_assignments,
+            part.management_scopes,
+            part.access_policies,
+            part.organization,
+            *over,
+            *(id(each) for each in (part.roles, part.recipients, part.attributes_read)),
+        )
+        return key, reach
+
+
+def bearing_on(snapshot: Snapshot, app: App) -> Snapshot:
+    """A state with only that of it which the rules of reach can ask about one app: its policies and those for every app, the
+    assignments that are or may be its own, pointers that share a name with its own, and the scopes of those assignments."""
+    kept: dict[str, Any] = {"apps": (replace(app, consents=(), requested=()),)}
+    policies, pointers = snapshot.access_policies, snapshot.service_principals
+    assignments, scopes = snapshot.role_assignments, snapshot.management_scopes
+    if not isinstance(policies, Unset):
+        own = ("*", fold(app.app_id))
+        kept["access_policies"] = tuple(each for each in policies if fold(each.app_id) in own)
+    if not isinstance(pointers, Unset):
+        texts = {text for each in pointers if fold(each.object_id) == fold(app.object_id) for text in _names_of(each)}
+        kept["service_principals"] = tuple(each for each in pointers if not texts.isdisjoint(_names_of(each)))
+        if not isinstance(assignments, Unset):
+            assignments = tuple(each for each in assignments if fold(each.assignee) in texts)
+            kept["role_assignments"] = assignments
+    if not isinstance(scopes, Unset) and not isinstance(assignments, Unset):
+        used = {fold(each.scope.name) for each in assignments if isinstance(each.scope, ManagementScopeScope)}
+        kept["management_scopes"] = tuple(each for each in scopes if fold(each.name) in used)
+    return replace(snapshot, **kept)
+
+
+def _names_of(pointer: ServicePrincipal) -> tuple[object, ...]:
+    """Each text by which an assignment may name a pointer."""
+    return fold(pointer.object_id), fold(pointer.app_id), fold(pointer.display_name)
 
 
 def _consents(moment: Moment, planned: AppPlan) -> tuple[Consent, ...]:
@@ -223,11 +315,11 @@ def _consents(moment: Moment, planned: AppPlan) -> tuple[Consent, ...]:
     return () if app is None else app.consents
 
 
-def _decided(planned: AppPlan, moment: Moment, name: str, mailbox: Recipient) -> str:
-    """What the twin's own evaluator answers a call at a moment."""
+def _decided(planned: AppPlan, moment: Moment, consents: Sequence[Consent], name: str, mailbox: Recipient) -> str:
+    """What the twin's own evaluator answers a call at a moment, over the whole state; ``consents`` are the token's."""
     known = catalog.permission(name)
     resource = catalog.GRAPH if known is None else known.resource
-    roles = tuple(each.permission for each in _consents(moment, planned) if fold(each.resource) == fold(resource))
+    roles = tuple(each.permission for each in consents if fold(each.resource) == fold(resource))
     return decide_with_roles(
         moment.exchange.view, planned.object_id, planned.app_id, roles, resource, name, mailbox
     ).answer
@@ -240,13 +332,14 @@ def _asked(
     that nothing affects; a seeded draw where they are more than an app's ``share`` of decisions allows."""
     chosen = random.Random(seed)  # noqa: S311 - a draw that can be repeated, not a secret
     found: list[tuple[str, str]] = []
+    distinct = list({id(each): each for each in answers}.values())
     for name, stays in must.items():
         affected = stays
-        for answer in answers:
+        for answer in distinct:
             for now, before in zip(answer[name], answers[0][name], strict=True):
                 affected = affected | (now - before) | (before - now)
-        rest = (base.mailboxes - affected).addresses()
+        rest = base.mailboxes - affected
         found += [(name, each) for each in affected]
-        found += [(name, each) for each in chosen.sample(rest, min(_UNAFFECTED, len(rest)))]
+        found += [(name, rest.nth(n)) for n in chosen.sample(range(len(rest)), min(_UNAFFECTED, len(rest)))]
     room = max(1, share // max(1, len(answers)))
     yield from found if len(found) <= room else chosen.sample(found, room)

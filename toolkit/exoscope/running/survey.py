@@ -64,15 +64,14 @@ def compare(
         except LookupError as error:
             return Survey((), (f"{step.title} has lost what it rests on: {error}",))
     after = Reach(changed, like=now)
-    addresses = {each.casefold(): each for each in now.mailboxes.addresses()}
     notes: list[str] = []
     moved: list[str] = [*_beside(app, left, now, after)]
     if migration is not None and copy_of(app) is None and any(each.target.kind == "consent" for each in left):
-        moved += _policies(app, now, addresses)
+        moved += _policies(app, now)
     for permission, planned in app.permissions.items():
-        allowed, unknown = (_folded(each.addresses()) for each in after.sets(app.app_id, permission))
-        wanted = _resolve(planned.after, addresses)
-        doubted = unknown - _resolve(planned.unknown, addresses)
+        allowed, unknown = after.sets(app.app_id, permission)
+        wanted = _resolve(planned.after, now)
+        doubted = unknown - _resolve(planned.unknown, now)
         expected = _expected(app, permission, now)
         if (
             migration is not None
@@ -81,18 +80,18 @@ def compare(
         ):
             continue  # it stays under the policies, and nothing that is left to do bears on it
         joined, left_out = allowed - wanted, wanted - allowed - unknown
-        covered = frozenset() if expected is None else expected
+        covered = now.addresses(()) if expected is None else expected
         outside, lost = joined - covered, left_out & covered if expected is not None else left_out
         if joined - outside:
-            notes.append(f"{permission}: {_list(joined - outside, addresses)} joined the scope since the plan")
+            notes.append(f"{permission}: {_list(joined - outside)} joined the scope since the plan")
         if left_out - lost:
-            notes.append(f"{permission}: {_list(left_out - lost, addresses)} left the scope since the plan")
+            notes.append(f"{permission}: {_list(left_out - lost)} left the scope since the plan")
         if outside:
-            moved.append(f"{permission} would then reach {_list(outside, addresses)}, which the plan does not name")
+            moved.append(f"{permission} would then reach {_list(outside)}, which the plan does not name")
         if lost:
-            moved.append(f"{permission} would then not reach {_list(lost, addresses)}")
+            moved.append(f"{permission} would then not reach {_list(lost)}")
         if doubted:
-            moved.append(f"{permission}: whether it would then reach {_list(doubted, addresses)} cannot be told")
+            moved.append(f"{permission}: whether it would then reach {_list(doubted)} cannot be told")
     if not moved:
         moved += _unscoped(app, after)
     return Survey(tuple(notes), tuple(moved), level)
@@ -126,44 +125,41 @@ def _unscoped(app: AppPlan, after: Reach) -> Iterator[str]:
             yield f"the app would not be scoped ({code}): {CODES.get(code, 'what it rests on was not read')}"
 
 
-def _policies(app: AppPlan, now: Reach, everyone: Mapping[str, str]) -> Iterator[str]:
+def _policies(app: AppPlan, now: Reach) -> Iterator[str]:
     """Where the policies and the scope derived from them have come apart since the plan. (The scope is the first entry.)"""
-    allowed, unknown = (_folded(each.addresses()) for each in now.policy_allows(app.app_id, "Mail.Read"))
-    found = _inside(app.entries[0], now) if app.entries else None
-    if found is None:
+    allowed, unknown = now.policy_allows(app.app_id, "Mail.Read")
+    inside = _inside(app.entries[0], now) if app.entries else None
+    if inside is None:
         yield "whom the scope would hold now cannot be told"
         return
-    inside = _folded(found.addresses())
-    planned = frozenset[str]().union(*(_resolve(each.unknown, everyone) for each in app.permissions.values()))
+    planned = now.addresses(())
+    for each in app.permissions.values():
+        planned = planned | _resolve(each.unknown, now)
     if unknown - planned:
-        yield f"whether the policies still let {_list(unknown - planned, everyone)} through cannot be told"
+        yield f"whether the policies still let {_list(unknown - planned)} through cannot be told"
     if allowed - inside:
-        yield f"the policies let {_list(allowed - inside, everyone)} through now, and the scope would not"
+        yield f"the policies let {_list(allowed - inside)} through now, and the scope would not"
     if inside - allowed - unknown:
-        yield f"the scope would hold {_list(inside - allowed - unknown, everyone)}, whom the policies do not let through now"
+        yield f"the scope would hold {_list(inside - allowed - unknown)}, whom the policies do not let through now"
 
 
-def _folded(these: Sequence[str]) -> frozenset[str]:
-    return frozenset(each.casefold() for each in these)
-
-
-def _resolve(these: Addresses, everyone: Mapping[str, str]) -> frozenset[str]:
+def _resolve(these: Addresses, now: Reach) -> Mailboxes:
     """The named mailboxes that are there now. A mailbox that is gone is out of every reach."""
-    named = _folded(these.addresses)
-    return frozenset(everyone) - named if these.all_but else named & frozenset(everyone)
+    named = now.named(these.addresses)
+    return now.mailboxes - named if these.all_but else named
 
 
-def _expected(app: AppPlan, permission: str, reach: Reach) -> frozenset[str] | None:
+def _expected(app: AppPlan, permission: str, reach: Reach) -> Mailboxes | None:
     """The intent's scopes for a permission evaluated now; None where that cannot be told, or there is no intent (an undo)."""
-    found: frozenset[str] = frozenset()
+    found = reach.addresses(())
     entries = [entry for entry in app.entries if any(catalog.lets_through(p, permission) for p in entry.permissions)]
     for entry in entries:
         inside = reach.mailboxes if entry.keeps_consent else _inside(entry, reach)
         if inside is None:
             return None
-        found |= _folded(inside.addresses())
+        found = found | inside
     # Whom the intent says never to reach is covered by no scope, though it joined one since.
-    never = _folded([address for entry in entries for address in entry.prove.never])
+    never = reach.named(address for entry in entries for address in entry.prove.never)
     return found - never if entries else None
 
 
@@ -175,8 +171,8 @@ def _inside(entry: PlanEntry, reach: Reach) -> Mailboxes | None:
     return None if doubtful else inside
 
 
-def _list(these: frozenset[str], spelled: Mapping[str, str]) -> str:
-    return _some(sorted((spelled.get(each, each) for each in these), key=str.casefold))
+def _list(these: Mailboxes) -> str:
+    return _some(these.addresses())
 
 
 def _some(names: Sequence[str]) -> str:

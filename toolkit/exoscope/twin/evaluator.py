@@ -141,25 +141,22 @@ def _enforcement(view: View, object_id: str) -> str | None:
         return "whether EnforceExoAppRbacPermissions is set was not read"
     if organization.enforce_exo_app_rbac_permissions is True:
         return "EnforceExoAppRbacPermissions is set: what a consent gives then is not documented"
-    for pointer in pointers:
-        if fold(pointer.object_id) == fold(object_id):
-            override = pointer.override_enforce_exo_app_rbac_permissions
-            if override is UNSET:
-                return "the pointer's OverrideEnforceExoAppRbacPermissions was not read"
-            if override is True:
-                return "OverrideEnforceExoAppRbacPermissions is set: what a consent gives then is not documented"
+    for pointer in view.pointers_of(object_id):
+        override = pointer.override_enforce_exo_app_rbac_permissions
+        if override is UNSET:
+            return "the pointer's OverrideEnforceExoAppRbacPermissions was not read"
+        if override is True:
+            return "OverrideEnforceExoAppRbacPermissions is set: what a consent gives then is not documented"
     return None
 
 
 def _policies(view: View, app_id: str, name: str, mailbox: Recipient) -> Outcome:
     """The policy rules of application-access-policies, in their order, deny first."""
-    policies = view.snapshot.access_policies
-    if policies is UNSET:
+    if view.snapshot.access_policies is UNSET:
         return Outcome("unknown", "access policies were not read")
-    everybody = view.behaviour.wildcard == "counted"
-    mine = [
-        policy for policy in policies if (policy.app_id == "*" and everybody) or fold(policy.app_id) == fold(app_id)
-    ]
+    mine = view.policies(app_id)
+    if app_id != "*" and view.behaviour.wildcard == "counted":
+        mine += view.policies("*")
     deny = [(policy, _matches(view, policy, mailbox)) for policy in mine if policy.access_right == "DenyAccess"]
     restrict = [(policy, _matches(view, policy, mailbox)) for policy in mine if policy.access_right == "RestrictAccess"]
     for policy, hit in deny:
@@ -207,17 +204,14 @@ def _inside(view: View, top: Group, mailbox: Recipient) -> bool | None:
         if group.members is None:
             answer = None
             continue
-        if fold(mailbox.guid) in map(fold, group.members):
+        if fold(mailbox.guid) in view.members(group):
             if counts:
                 return True
             answer = None
         if view.behaviour.nested_members == "ignored":
             continue
         open_groups += [
-            (nested, counts and fold(nested.recipient_type_details) == _SECURITY_GROUP)
-            for member in group.members
-            for nested in view.groups_by_id(member)
-            if fold(nested.guid) == fold(member)
+            (nested, counts and fold(nested.recipient_type_details) == _SECURITY_GROUP) for nested in view.nested(group)
         ]
     return answer
 
@@ -226,14 +220,12 @@ def _inside(view: View, top: Group, mailbox: Recipient) -> bool | None:
 
 
 def _by_role(view: View, object_id: str, permission: str, mailbox: Recipient) -> list[Outcome]:
-    assignments = view.snapshot.role_assignments
-    if assignments is UNSET:
+    if view.snapshot.role_assignments is UNSET:
         return [Outcome("unknown", "role assignments were not read")]
     outcomes = []
-    for assignment in assignments:
+    for assignment in _perhaps_assigned(view, object_id):
         if not assignment.enabled:
             continue
-        # the cheap questions first: most assignments are another app's
         grants = _grants(view, assignment, permission)
         if grants is False:
             continue
@@ -248,6 +240,16 @@ def _by_role(view: View, object_id: str, permission: str, mailbox: Recipient) ->
         else:
             outcomes.append(Outcome("allowed", f"assignment {assignment.name}", "rbac"))
     return outcomes
+
+
+def _perhaps_assigned(view: View, object_id: str) -> tuple[RoleAssignment, ...]:
+    """Those that name one of the app's pointers in some way; all of them where nobody knows what pointers there are."""
+    if view.snapshot.service_principals is UNSET:
+        every: tuple[RoleAssignment, ...] = view.snapshot.role_assignments or ()
+        return every
+    pointers = view.pointers_of(object_id)
+    names = {fold(text) for each in pointers for text in (each.object_id, each.app_id, each.display_name)}
+    return tuple(assignment for name in sorted(names) for assignment in view.assigned_to(name))
 
 
 def _grants(view: View, assignment: RoleAssignment, permission: str) -> bool | None:
@@ -275,8 +277,7 @@ def in_scope(view: View, assignment: RoleAssignment, mailbox: Recipient) -> bool
     if isinstance(scope, OrganizationScope):
         return True
     if isinstance(scope, ManagementScopeScope):
-        scopes = view.snapshot.management_scopes
-        found = None if scopes is UNSET else next((s for s in scopes if fold(s.name) == fold(scope.name)), None)
+        found = next(iter(view.scopes(scope.name)), None)
         if found is None:
             return None
         inside = scope_holds(view, found.recipient_filter, mailbox)
@@ -294,7 +295,7 @@ def in_scope(view: View, assignment: RoleAssignment, mailbox: Recipient) -> bool
     groups = view.groups_by_id(scope.id)
     if not groups:
         return None
-    answers = [None if g.members is None else fold(mailbox.guid) in map(fold, g.members) for g in groups]
+    answers = [None if g.members is None else fold(mailbox.guid) in view.members(g) for g in groups]
     return True if True in answers else None if None in answers else False
 
 

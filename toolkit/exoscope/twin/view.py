@@ -9,7 +9,17 @@ from typing import Any
 
 from msgspec import UNSET
 
-from exoscope.model import AdministrativeUnit, App, Group, Recipient, ServicePrincipal, Snapshot
+from exoscope.model import (
+    AccessPolicy,
+    AdministrativeUnit,
+    App,
+    Group,
+    ManagementScope,
+    Recipient,
+    RoleAssignment,
+    ServicePrincipal,
+    Snapshot,
+)
 from exoscope.twin.behaviour import Behaviour
 
 Table = dict[str, tuple[Any, ...]]
@@ -146,6 +156,8 @@ class View:
         self.snapshot = snapshot
         self.behaviour: Behaviour = behaviour or (Behaviour() if earlier is None else earlier.behaviour)
         self._tables: dict[tuple[str, int], tuple[Any, Table]] = {}
+        # by id() of a group, which is kept beside it; what one group holds is the same in every state
+        self._members: dict[int, tuple[Group, frozenset[str]]] = {} if earlier is None else earlier._members
         if earlier is not None:
             kept = {id(getattr(snapshot, name)) for name in snapshot.__struct_fields__}
             # copied first: another thread may be adding a table to the earlier view
@@ -202,6 +214,18 @@ class View:
         """Groups whose (read) direct members hold this Guid."""
         return self._table("members", self.snapshot.groups, lambda item: item.members or ()).get(fold(guid), ())
 
+    def members(self, group: Group) -> frozenset[str]:
+        """The Guids of a group's direct members, folded; none where they were not read."""
+        held = self._members.get(id(group))
+        if held is None:
+            held = self._members[id(group)] = (group, frozenset(fold(each) for each in group.members or ()))
+        return held[1]
+
+    def nested(self, group: Group) -> tuple[Group, ...]:
+        """Groups that are direct members of a group."""
+        table = self._table("group-guid", self.snapshot.groups, lambda item: (item.guid,))
+        return tuple(inner for guid in table.keys() & self.members(group) for inner in table[guid])
+
     def unread_groups(self) -> tuple[Group, ...]:
         """Groups whose members were not read."""
         return self._table(
@@ -218,6 +242,24 @@ class View:
         return self._table(
             "apps", self.snapshot.apps, lambda item: (item.object_id, item.app_id, item.display_name)
         ).get(fold(identity), ())
+
+    def scopes(self, name: str) -> tuple[ManagementScope, ...]:
+        """Management scopes of this name."""
+        return self._table("scopes", self.snapshot.management_scopes, lambda item: (item.name,)).get(fold(name), ())
+
+    def policies(self, app_id: str) -> tuple[AccessPolicy, ...]:
+        """Access policies that name this app (or ``*``), in their order."""
+        return self._table("policies", self.snapshot.access_policies, lambda item: (item.app_id,)).get(fold(app_id), ())
+
+    def assigned_to(self, text: str) -> tuple[RoleAssignment, ...]:
+        """Role assignments whose assignee is this text, in their order."""
+        return self._table("assignees", self.snapshot.role_assignments, lambda item: (item.assignee,)).get(
+            fold(text), ()
+        )
+
+    def pointers_of(self, object_id: str) -> tuple[ServicePrincipal, ...]:
+        """Exchange's pointers to the service principal with this object id."""
+        return tuple(each for each in self.pointers(object_id) if fold(each.object_id) == fold(object_id))
 
     def pointers(self, identity: str) -> tuple[ServicePrincipal, ...]:
         """Exchange's pointers by object id, app id or display name."""

@@ -2,7 +2,8 @@
 
 A tenant is a mapping (see tests/data/plan/*.yaml):
 mailboxes: [ada, …] or {ada: {Department: Sales}};  groups: {sales: {members: [ada, inner], type: …}} or {sales: [ada]};
-units: {berlin: [ada]};  apps: {omni: {consents: [Mail.Read, exo:full_access_as_app], requested: […], foreign: true, …}};
+units: {berlin: [ada]};  apps: {omni: {consents: [Mail.Read, exo:full_access_as_app], requested: […], foreign: true,
+tags: […], credentials: [names], …}};
 pointers: [omni, {app: omni, object_id: …}];  scopes: {name: filter};  organization: {…};  absent: [list names];
 assignments: [{name, role, app, scope: organization | scope:NAME | unit:NAME | group:NAME, enabled}];
 policies: [{app: omni or "*", right: RestrictAccess, group: sales (or a mailbox), valid: true}];
@@ -27,6 +28,7 @@ from exoscope.model import (
     AdministrativeUnit,
     App,
     Consent,
+    Credential,
     Group,
     ManagementScope,
     Organization,
@@ -124,6 +126,9 @@ def _app(name: str, given: Mapping[str, Any]) -> App:
         "account_enabled": not given.get("disabled", False),
         "token_lifetime_minutes": given.get("token_lifetime_minutes"),
     }
+    for key in ("tags", "credentials"):
+        if key in given:
+            fields[key] = tuple(given[key]) if key == "tags" else tuple(_credential(each) for each in given[key])
     for key in given.get("absent", ()):
         fields[key] = UNSET
     return App(
@@ -135,6 +140,10 @@ def _app(name: str, given: Mapping[str, Any]) -> App:
         requested=tuple(Requested(*_permission(each)) for each in given.get("requested", given.get("consents", ()))),
         **fields,
     )
+
+
+def _credential(name: str) -> Credential:
+    return Credential("secret", guid(f"{name} key"), name, None, "2027-11-23T09:00:00Z")
 
 
 def _pointer(given: Any) -> ServicePrincipal:

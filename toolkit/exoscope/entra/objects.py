@@ -1,10 +1,12 @@
-"""Single objects of Entra: consents and request entries as they read now, and the requests that change them."""
+"""Single objects of Entra as they read now, and the requests that change them: consents and request entries, and what registers
+an app (see :mod:`exoscope.entra.registered`)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from exoscope.entra import registered
 from exoscope.entra.graph import GraphClient, Reply
 from exoscope.entra.resources import Resource, Resources
 from exoscope.model import Observed, Request, Target
@@ -14,7 +16,7 @@ Required = list[dict[str, Any]]
 
 
 def read_object(graph: GraphClient, target: Target) -> Observed | None:
-    """A consent or a request entry (``requiredResourceAccess``, type Role), read now.
+    """A consent, a request entry (``requiredResourceAccess``, type Role), a registration, a service principal or a credential.
 
     None: the app (or, for a request, its registration in this tenant) is not there. A consent yields ``resource_id`` (the
     object id of the resource's service principal) and, when it is there, ``id``; a request yields
@@ -26,6 +28,8 @@ def read_object(graph: GraphClient, target: Target) -> Observed | None:
         return _consent(graph, target.key)
     if target.kind == "request":
         return _request(graph, target.key)
+    if target.kind in registered.READ:
+        return registered.READ[target.kind](graph, target.key)
     raise ValueError(f"{target.kind} is no object of Entra")
 
 
@@ -39,7 +43,7 @@ def perform(graph: GraphClient, request: Request) -> Reply:
         try:
             return graph.create(request.path, dict(request.body or {}))
         except AlreadyExists as error:
-            held = _granted(graph, request)
+            held = _granted(graph, request) if request.path.endswith("/appRoleAssignments") else None
             if held is None:
                 raise
             return Reply(200, held, error.request_id, error.request_id or "")

@@ -20,12 +20,21 @@ group             name                            alias, display_name, notes, hi
 group_member      group, member                   (none): present is ``{}``; ``group`` a Guid or a hole, ``member`` a Guid
 consent           app_id, resource, app_role_id   permission
 request           app_id, resource, app_role_id   permission
+application       name, tag                       owner (the tag, or null: somebody else's), sign_in_audience
+service_principal app_id                          display_name, account_enabled
+credential        app_id, kind, days, place,      (none): present is ``{}``; ``place`` and ``where`` say where it is handed
+                  where                           over (:class:`exoscope.model.CredentialWish`)
 ================  ==============================  ==========================================================================
 
 Named holes, ``<step-3.distinguished_name>``, stand where only an earlier step's read-back gives the value. What steps
 yield: group: distinguished_name, guid, external_directory_object_id, primary_smtp_address; consent: id, and (from its own
 reading just before the write, absent or not) resource_id, the object id of the resource's service principal; request (from
-its own reading just before the write): required_resource_access; access_policy: identity; pointer, scope, assignment: nothing.
+its own reading just before the write): required_resource_access; access_policy: identity; application: app_id,
+application_object_id; service_principal: object_id; credential: key_id; pointer, scope, assignment: nothing.
+
+An app that a plan registers itself has no ids yet: its steps, gates and :class:`AppPlan` call it by the hole of the step
+that makes it, ``<step-1.app_id>`` (``object_id`` likewise). What a credential is called and when it ends says the run that
+makes it, in place of its own ``<step-3.name>`` and ``<step-3.end>``.
 """
 
 from __future__ import annotations
@@ -51,6 +60,9 @@ ObjectKind = Literal[
     "group_member",
     "consent",
     "request",
+    "application",
+    "service_principal",
+    "credential",
 ]
 State = dict[str, Any] | None
 

@@ -3,6 +3,7 @@
 ::
 
     plan = plan_scope(snapshot, intent)              # raises Refused with .refusals when every app is refused
+    plan = plan_onboard(snapshot, connector)         # registers an app, and scopes it
     data = dump_plan(plan)                           # plan.json, hashed; load_plan(data) refuses an edited one
     schedule(plan, waits)                            # when its gates can open
     undo_plan(plan, done, snapshot_now)              # the way back
@@ -22,6 +23,7 @@ from exoscope.planning.answer import (
     refused_migration,
 )
 from exoscope.planning.hashing import content_hash, dump_plan, load_plan, plan_hash
+from exoscope.planning.onboard import plan_onboard
 from exoscope.planning.planner import plan_scope
 from exoscope.planning.timing import WAITS, StageTime, gate_seconds, schedule
 from exoscope.planning.undo import DoneStep, undo_plan
@@ -39,6 +41,7 @@ __all__ = [
     "migrate_answer",
     "plan_answer",
     "plan_hash",
+    "plan_onboard",
     "plan_scope",
     "refused_answer",
     "refused_migration",

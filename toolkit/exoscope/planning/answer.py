@@ -147,9 +147,18 @@ def holes_told(step: Step) -> dict[str, str]:
     return {hole: _hole_told(step, *hole.strip("<>").split(".")) for hole in holes(sent)}
 
 
+_OWN = {
+    "name": "exoscope and the id of the run that makes it",
+    "end": "the time of making and the credential's lifetime",
+    "key_credentials": "the app's certificates, read just before, with the one that is made or without the one that goes",
+}
+
+
 def _hole_told(step: Step, source: str, name: str) -> str:
     if source != step.id:
         return f"the {name.replace('_', ' ')} that {source} reads back"
+    if name in _OWN:
+        return _OWN[name]
     resource, role = step.target.key.get("resource", ""), step.target.key.get("app_role_id", "")
     if name == "resource_id":
         return (

@@ -13,6 +13,7 @@ _T = TypeVar("_T")
 
 StageId = Literal[
     "customize",
+    "register",
     "baseline",
     "overlap",
     "grant",
@@ -25,10 +26,12 @@ StageId = Literal[
     "restrain",
     "restore",
     "withdraw",
+    "deregister",
 ]
 
 TITLES: dict[StageId, str] = {
     "customize": "Enable organisation customisation",
+    "register": "Register the app and hand over what it signs in with",
     "baseline": "See that Exchange's test of the policies agrees with the prediction",
     "overlap": "Give by roles what the policies leave, beside consents and policies",
     "grant": "Grant the narrow access beside what is held",
@@ -41,6 +44,7 @@ TITLES: dict[StageId, str] = {
     "restrain": "Make the removed access policies again",
     "restore": "Give the removed consents back",
     "withdraw": "Withdraw the narrow access",
+    "deregister": "Remove what the app signs in with, and its registration",
 }
 """Every stage a plan can have, in the order in which stages run. Ids are stable.
 

@@ -18,6 +18,7 @@ from exoscope.model import (
     AdministrativeUnitScope,
     App,
     Consent,
+    Credential,
     Group,
     GroupScope,
     ManagementScope,
@@ -33,7 +34,7 @@ from exoscope.model import (
     Step,
     Target,
 )
-from exoscope.planning import states
+from exoscope.planning import registration, states
 from exoscope.planning.states import fold, listed
 from exoscope.powershell import fill
 
@@ -61,6 +62,8 @@ def apply_step(
         if group is not None:
             for name, value in group_yields(group).items():
                 known[f"<{step.id}.{name}>"] = value
+    for name, value in _registered_yields(changed, target, state).items():
+        known[f"<{step.id}.{name}>"] = value
     return changed, known
 
 
@@ -70,6 +73,17 @@ def apply_steps(snapshot: Snapshot, steps: Iterable[Step]) -> Snapshot:
     for step in steps:
         snapshot, known = apply_step(snapshot, step, known)
     return snapshot
+
+
+def _registered_yields(snapshot: Snapshot, target: Target, state: State) -> dict[str, str]:
+    """What a step that registers an app, or makes its service principal, yields."""
+    if state is None or target.kind not in ("application", "service_principal"):
+        return {}
+    if target.kind == "service_principal":
+        app = states.find_app(snapshot, target.key["app_id"])
+        return {} if app is None else {"object_id": app.object_id}
+    app = states.find_registered(snapshot, target.key)
+    return {} if app is None else {"app_id": app.app_id, "application_object_id": app.application_object_id or ""}
 
 
 def named(snapshot: Snapshot, target: Target, yields: Mapping[str, Any]) -> Snapshot:
@@ -276,12 +290,17 @@ def _same_role(key: Mapping[str, str]) -> Callable[[Consent | Requested], bool]:
     )
 
 
+def consent_id(key: Mapping[str, str]) -> str:
+    """The id that a consent has in a simulated snapshot."""
+    return str(uuid.uuid5(_SPACE, "\0".join(sorted(value.casefold() for value in key.values()))))
+
+
 def _consent(snapshot: Snapshot, key: dict[str, str], state: State) -> Snapshot:
     def change(app: App) -> App:
         new = None
         if state is not None:
             new = Consent(
-                str(uuid.uuid5(_SPACE, "\0".join(sorted(value.casefold() for value in key.values())))),
+                consent_id(key),
                 key["resource"],
                 key["app_role_id"],
                 state["permission"],
@@ -299,6 +318,42 @@ def _request(snapshot: Snapshot, key: dict[str, str], state: State) -> Snapshot:
     return _change_app(snapshot, key["app_id"], change)
 
 
+def _application(snapshot: Snapshot, key: dict[str, str], state: State) -> Snapshot:
+    apps = listed(snapshot, "apps")
+    old = states.find_registered(snapshot, key)
+    if state is not None:
+        new = old or registration.registered(key["name"], key["tag"], key.get("app_id", ""))
+        return replace(snapshot, apps=_put(apps, _is(old), new))
+    # With its registration goes its service principal.
+    return snapshot if old is None else replace(snapshot, apps=_put(apps, _is(old), None))
+
+
+def _service_principal(snapshot: Snapshot, key: dict[str, str], state: State) -> Snapshot:
+    app = states.find_app(snapshot, key["app_id"])
+    if state is None:
+        if app is None or app.application_object_id is not None:
+            return snapshot if app is None else _change_app(snapshot, app.app_id, lambda a: replace(a, object_id=""))
+        return replace(snapshot, apps=_put(listed(snapshot, "apps"), _is(app), None))
+
+    def change(app: App) -> App:
+        return replace(app, object_id=app.object_id or registration.simulated("service principal", app.app_id))
+
+    return _change_app(snapshot, key["app_id"], change)
+
+
+def _credential(snapshot: Snapshot, key: dict[str, str], state: State) -> Snapshot:
+    def change(app: App) -> App:
+        if isinstance(app.credentials, UnsetType):
+            return app
+        made = key.get("key_id") or registration.simulated("credential", app.app_id)
+        name = registration.CREDENTIAL.strip()
+        given = Credential("certificate" if key["kind"] == "certificate" else "secret", made, name, None, None)
+        new = None if state is None else given
+        return replace(app, credentials=_put(app.credentials, lambda each: fold(each.key_id) == fold(made), new))
+
+    return _change_app(snapshot, key["app_id"], change)
+
+
 _AFTER: dict[str, Callable[[Snapshot, dict[str, str], State], Snapshot]] = {
     "organization": _organization,
     "pointer": _pointer,
@@ -309,4 +364,7 @@ _AFTER: dict[str, Callable[[Snapshot, dict[str, str], State], Snapshot]] = {
     "group_member": _group_member,
     "consent": _consent,
     "request": _request,
+    "application": _application,
+    "service_principal": _service_principal,
+    "credential": _credential,
 }

@@ -13,9 +13,10 @@ def ungated(plan: Plan) -> Iterator[str]:
 
     A consent on mailboxes is removed only behind a gate that saw the narrower grant, and is made only behind one that saw its
     policy; what is made or removed is itself waited for and seen before an app is done. A migration removes a policy only behind
-    a gate that waited for older tokens to end.
+    a gate that waited for older tokens to end. A consent that an onboarding makes beside a scope rests on nothing: the plan says
+    that it leaves the app unscoped.
     """
-    if plan.purpose not in ("scope", "migrate"):
+    if plan.purpose not in ("scope", "migrate", "onboard"):
         return
     stages = [stage.id for stage in plan.stages]
     for step in plan.steps:
@@ -34,8 +35,19 @@ def ungated(plan: Plan) -> Iterator[str]:
             continue
         if step.after is None and not before:
             yield f"{step.id} ({step.title}) comes before anything was seen that would replace it"
-        if step.after is not None and not any("policy" in gate.evidence for gate in before):
+        if step.after is not None and not _beside(plan, step) and not any("policy" in gate.evidence for gate in before):
             yield f"{step.id} ({step.title}) comes before its access policy was tested"
+
+
+def _beside(plan: Plan, step: Step) -> bool:
+    """Does the plan say that this consent leaves the app unscoped?"""
+    name = (step.after or {}).get("permission")
+    return plan.purpose == "onboard" and any(
+        app.app_id == step.app_id
+        and not app.scoped
+        and any(entry.keeps_consent and name in entry.permissions for entry in app.entries)
+        for app in plan.apps
+    )
 
 
 def _of(gate: Gate, step: Step) -> bool:

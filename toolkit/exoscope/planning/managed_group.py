@@ -15,6 +15,7 @@ from exoscope.model import App, Group, Noun, Target
 from exoscope.outcome import Unreadable
 from exoscope.planning import names
 from exoscope.planning.drafts import Change, Denied, StageId, Wanted, listing, made
+from exoscope.planning.registration import naming
 from exoscope.planning.resolve import SECURITY_GROUP
 from exoscope.planning.states import find_group_named, fold, listed, people_of
 from exoscope.planning.world import World
@@ -39,7 +40,7 @@ class Managed(Noun, frozen=True):
 def managed_group(world: World, app: App, wanted: Wanted, stage: StageId) -> Managed:
     """The group for an entry. Raises Denied ``name-clash`` where one of its name is not ours, ``membership-unread``."""
     permissions = [each.name for each in wanted.mailbox]
-    name = names.group_name(app.app_id, app.display_name, permissions, wanted.place)
+    name = names.group_name(naming(app), app.display_name, permissions, wanted.place)
     members = sorted(recipient.guid for recipient in wanted.managed)
     target = Target("group", {"name": name})
     listed(world.snapshot, "groups")  # unread groups are no clash
@@ -82,7 +83,7 @@ def _state(app: App, name: str, members: list[str]) -> dict[str, Any]:
     return {
         "alias": names.group_alias(name),
         "display_name": name,
-        "notes": names.group_notes(app.app_id, app.display_name),
+        "notes": names.group_notes(naming(app), app.display_name),
         "hidden": False,
         "join_restriction": "Closed",
         "depart_restriction": "Closed",

@@ -22,6 +22,7 @@ from exoscope.model import App, ManagementScopeScope, Noun, Plan, Snapshot, Step
 from exoscope.planning.drafts import listing
 from exoscope.planning.effect import apply_step
 from exoscope.planning.holdings import covers
+from exoscope.planning.registration import KINDS
 from exoscope.planning.states import find_app, fold
 from exoscope.planning.world import Mailboxes, World
 
@@ -66,7 +67,7 @@ def violations(
 
 
 def _in(world: World, app: App) -> App:
-    return find_app(world.snapshot, app.app_id) or app
+    return world.present(app)
 
 
 def touched(snapshot: Snapshot, steps: Sequence[Step]) -> tuple[str, ...]:
@@ -161,13 +162,13 @@ class _Made(NamedTuple):
 def _unused(step: Step) -> bool:
     """Bears on no answer at all, or takes away what nothing uses once the changes that do bear on it act."""
     kind = step.target.kind
-    return kind == "request" or (step.after is None and kind in ("pointer", "management_scope", "group"))
+    return kind == "request" or (step.after is None and kind in ("pointer", "management_scope", "group", *KINDS))
 
 
 def _plumbing(step: Step) -> bool:
     """Makes what changes no answer by itself, because nothing uses it yet."""
     kind = step.target.kind
-    return kind in ("organization", "pointer", "group") or (kind == "management_scope" and step.before is None)
+    return kind in ("organization", "pointer", "group", *KINDS) or (kind == "management_scope" and step.before is None)
 
 
 def _bears(snapshot: Snapshot, steps: Sequence[Step], step: Step, name: str) -> bool:

@@ -2,7 +2,8 @@
 
 ``exoscope <app> <permission> <tag>``: the tag is a digest of the whole appId and of what the object is for, so that names stay
 apart where display names are alike or were cut. The permissions of an entry, not its scope, make the tag: when an admin
-writes another scope for the same permissions, the plan finds its object again and moves it.
+writes another scope for the same permissions, the plan finds its object again and moves it. ``app_id`` is what
+:func:`exoscope.planning.registration.naming` says.
 """
 
 from __future__ import annotations

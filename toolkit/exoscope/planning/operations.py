@@ -14,7 +14,8 @@ from msgspec import field
 
 from exoscope.catalog import EXCHANGE, GRAPH
 from exoscope.model import App, AppPlan, Noun, Request, State, Step, Target
-from exoscope.powershell import render_guarded
+from exoscope.planning.registration import AUDIENCE
+from exoscope.powershell import HOLE, render_guarded
 
 _ROLES = "Role Management"
 _POLICIES = "Organization Configuration"
@@ -62,8 +63,9 @@ _ID = re.compile(r"[A-Za-z0-9_=-]+")
 
 
 def _segment(id: str) -> str:
-    """An id as one segment of a Graph path. Raises NoOperation for what would leave it (a slash, dots, a query)."""
-    if not _ID.fullmatch(id):
+    """An id, or the hole of one, as one segment of a Graph path. Raises NoOperation for what would leave it (a slash, dots, a
+    query)."""
+    if not _ID.fullmatch(id) and not HOLE.fullmatch(id):
         raise NoOperation(f"{id!r} is no id that Graph gives")
     return id
 
@@ -134,8 +136,11 @@ def fits(made: Step, app: AppPlan | None) -> bool:
     if stale and made.after is not None:
         return False  # a stale pointer of the app may go, never come
     last = None if request is None else request.path.rpartition("/")[2]
-    subject = None if app is None else App(app.app_id, app.object_id, last, app.display_name, (), ())
+    registered = last if request is None else "".join(request.path.split("/")[2:3]) or last
+    subject = None if app is None else App(app.app_id, app.object_id, registered, app.display_name, (), ())
     named = made.values.get("group") if made.target.kind == "group" else made.values.get("identity", last)
+    if made.target.kind == "credential" and request is not None and request.body is not None:
+        named = request.body.get("keyId")
     context = Context(made.id, subject, None if named is None else str(named))
     try:
         meant = operation(made.target, made.before, made.after, context)
@@ -342,6 +347,64 @@ def _request(key: Mapping[str, str], before: State, after: State, context: Conte
     )
 
 
+def _application(key: Mapping[str, str], before: State, after: State, context: Context) -> Operation:
+    name = key["name"]
+    if before is None and after is not None:
+        # Without an audience the app would be open to every tenant (Graph, create application: signInAudience).
+        body = {"displayName": name, "signInAudience": AUDIENCE, "tags": [key["tag"]]}
+        return Operation(
+            f"Register {name} in Entra, for this tenant alone",
+            (_APPLICATIONS,),
+            request=Request("POST", "/applications", body),
+            yields=("app_id", "application_object_id"),
+        )
+    if after is None and context.identity:
+        path = f"/applications/{_segment(context.identity)}"
+        return Operation(f"Delete the registration of {name}", (_APPLICATIONS,), request=Request("DELETE", path, None))
+    raise NoOperation("an app is registered, or its registration deleted by its id")
+
+
+def _service_principal(key: Mapping[str, str], before: State, after: State, context: Context) -> Operation:
+    if before is None and after is not None:
+        return Operation(
+            f"Make the service principal of {after['display_name']}",
+            (_APPLICATIONS,),
+            request=Request("POST", "/servicePrincipals", {"appId": key["app_id"]}),
+            yields=("object_id",),
+        )
+    if before is not None and after is None and context.identity:
+        title = f"Delete the service principal of {before.get('display_name', key['app_id'])}"
+        path = f"/servicePrincipals/{_segment(context.identity)}"
+        return Operation(title, (_APPLICATIONS,), request=Request("DELETE", path, None))
+    raise NoOperation("a service principal is made, or deleted by its id")
+
+
+def _credential(key: Mapping[str, str], before: State, after: State, context: Context) -> Operation:
+    registered = _held_by(context).application_object_id
+    if registered is None:
+        raise NoOperation("the registration is another tenant's")
+    path = f"/applications/{_segment(registered)}"
+    what = "certificate" if key["kind"] == "certificate" else "client secret"
+    own = f"<{context.step}.key_credentials>"
+    if before is None and after is not None:
+        to = "on the terminal" if key["place"] == "terminal" else f"in {key['place']} {key['where']}"
+        title = f"Make a {what} for {key['days']} days and hand it over {to}"
+        if what == "certificate":
+            # Graph replaces the whole collection, so it is read just before and written back with one more.
+            request = Request("PATCH", path, {"keyCredentials": own})
+        else:
+            made = {"displayName": f"<{context.step}.name>", "endDateTime": f"<{context.step}.end>"}
+            request = Request("POST", f"{path}/addPassword", {"passwordCredential": made})
+        return Operation(title, (_APPLICATIONS,), request=request, yields=("key_id",))
+    if after is None and context.identity:
+        if what == "certificate":
+            request = Request("PATCH", path, {"keyCredentials": own})
+        else:
+            request = Request("POST", f"{path}/removePassword", {"keyId": context.identity})
+        return Operation(f"Remove the {what} {context.identity}", (_APPLICATIONS,), request=request)
+    raise NoOperation("a credential is made, or removed by its id")
+
+
 _OPERATIONS: dict[str, Callable[[Mapping[str, str], State, State, Context], Operation]] = {
     "organization": _organization,
     "pointer": _pointer,
@@ -352,4 +415,7 @@ _OPERATIONS: dict[str, Callable[[Mapping[str, str], State, State, Context], Oper
     "group_member": _group_member,
     "consent": _consent,
     "request": _request,
+    "application": _application,
+    "service_principal": _service_principal,
+    "credential": _credential,
 }

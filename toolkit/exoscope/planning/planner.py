@@ -25,7 +25,7 @@ from exoscope.planning.effect import apply_steps
 from exoscope.planning.elsewhere import moved_elsewhere
 from exoscope.planning.hashing import content_hash
 from exoscope.planning.holdings import Holdings, by_mechanism, lets_through, sort_consents, stale_requests
-from exoscope.planning.operations import NoOperation
+from exoscope.planning.operations import NoOperation, bare_step, step
 from exoscope.planning.rbac import check_beside, grant, intended, pointer
 from exoscope.planning.resolve import resolve, resolve_app
 from exoscope.planning.scoped import CODES, not_scoped_because
@@ -61,9 +61,8 @@ def plan_scope(snapshot: Snapshot, intent: Intent, *, accept_customization: bool
     all_apps = _by_app(world, intent)
     for app, entries in all_apps:
         try:
-            draft = _draft(world, app, entries, accept_customization)
-            plan = _plan(world, [draft])
-            _check(world, plan, draft)
+            draft = draft_of(world, app, entries, accept_customization)
+            check(world, plan_of(world, [draft]), draft)
         except Denied as denied:
             refusals.append(Refusal(denied.code, app.app_id, denied.message))
         except NoOperation as error:
@@ -77,7 +76,7 @@ def plan_scope(snapshot: Snapshot, intent: Intent, *, accept_customization: bool
             refusals=refusals,
             next="Each refusal says what to change; plan again then.",
         )
-    return replace(_plan(world, drafts, content_hash(snapshot)), refusals=tuple(refusals))
+    return replace(plan_of(world, drafts, content_hash(snapshot)), refusals=tuple(refusals))
 
 
 def _by_app(world: World, intent: Intent) -> list[tuple[App, list[IntentEntry]]]:
@@ -108,7 +107,7 @@ def clash(draft: Draft, drafts: Sequence[Draft], refusals: list[Refusal]) -> boo
 # -- one app ------------------------------------------------------------------------------------------------------------
 
 
-def _draft(world: World, app: App, entries: Sequence[IntentEntry], accept_customization: bool) -> Draft:
+def draft_of(world: World, app: App, entries: Sequence[IntentEntry], accept_customization: bool) -> Draft:
     wanted = [resolve(world, entry, app, place) for entry, place in _places(entries)]
     check_texts(app, wanted)
     _check_never(world, wanted)
@@ -279,11 +278,12 @@ def _gates(app: App, wanted: Sequence[Wanted], changes: Sequence[Change], holdin
 # -- the plan of some apps ------------------------------------------------------------------------------------------------
 
 
-def _plan(world: World, drafts: Sequence[Draft], snapshot_hash: str = "") -> Plan:
+def plan_of(world: World, drafts: Sequence[Draft], snapshot_hash: str = "", *, simulated: bool = False) -> Plan:
+    """The plan of some apps. ``simulated``: to be tried over a snapshot, where an app that it registers has simulated ids."""
     snapshot = world.snapshot
     needs = any(each.target.kind in NEEDS_CUSTOMIZED for draft in drafts for each in draft.changes)
     shared = (_CUSTOMIZE,) if needs and dehydrated(snapshot) else ()
-    stages, steps = assemble(drafts, shared)
+    stages, steps = assemble(drafts, shared, make=bare_step if simulated else step, simulated=simulated)
     after = world.after(apply_steps(snapshot, steps))
     makers = makers_of(steps)
     return Plan(
@@ -320,9 +320,9 @@ def _app_plan(world: World, after: World, draft: Draft, makers: dict[str, str]) 
 # -- what must hold before a draft becomes part of a plan -------------------------------------------------------------------
 
 
-def _check(world: World, plan: Plan, draft: Draft) -> None:
+def check(world: World, plan: Plan, draft: Draft, wide: bool = False) -> None:
     """Raises Denied: unscoped-beside, scope-shared, membership-unread, or ``unproven``: a plan that breaks an invariant is never
-    given."""
+    given. ``wide``: the whole tenant is intended, since the consent beside the scope is."""
     after = world.after(apply_steps(world.snapshot, plan.steps))
     app = find_app(after.snapshot, draft.app.app_id) or draft.app
     shared = moved_elsewhere(world, after, app, plan.steps)
@@ -337,7 +337,11 @@ def _check(world: World, plan: Plan, draft: Draft) -> None:
             missing = wanted.expected - after.reach(app, each.name).inside
             if missing:
                 raise Denied("unproven", f"{each.name} would not reach {listing(after.addresses(missing), 5)}")
-    intent = {p.name: intended(world, draft.wanted, p.name) for each in draft.wanted for p in each.mailbox}
+    intent = {
+        p.name: world.all if wide else intended(world, draft.wanted, p.name)
+        for each in draft.wanted
+        for p in each.mailbox
+    }
     broken = moments.violations(world, plan, draft.app, intent)
     if broken:
         raise Denied("unproven", "no safe order of steps is known: " + "; ".join(broken[:3]))

@@ -23,6 +23,7 @@ from exoscope.planning import names
 from exoscope.planning.drafts import Change, Denied, Wanted, known, listing
 from exoscope.planning.holdings import covers, grants, own_assignments
 from exoscope.planning.managed_group import managed_group
+from exoscope.planning.registration import naming
 from exoscope.planning.states import (
     find_assignment,
     find_pointers,
@@ -203,7 +204,7 @@ def _management_scope(
 
     scopes: tuple[ManagementScope, ...] = listed(snapshot, "management_scopes")
     same = [each for each in scopes if not each.exclusive and _means(each, filter) and alone(each.name)]
-    own_name = names.scope_name(app.app_id, app.display_name, [p.name for p in wanted.mailbox], wanted.place)
+    own_name = names.scope_name(naming(app), app.display_name, [p.name for p in wanted.mailbox], wanted.place)
     same.sort(key=lambda each: (not users_of(snapshot, each.name), fold(each.name) != fold(own_name), fold(each.name)))
     if same:
         return same[0].name
@@ -244,7 +245,7 @@ def _assignment(
     snapshot: Snapshot, app: App, wanted: Wanted, giving: Giving, scope: dict[str, str], result: Grant
 ) -> None:
     role, label = giving
-    name = names.assignment_name(app.app_id, app.display_name, label, wanted.place)
+    name = names.assignment_name(naming(app), app.display_name, label, wanted.place)
     target = Target("role_assignment", {"name": name})
     state: dict[str, Any] = {"role": role, "assignee": app.object_id, "enabled": True, "scope": scope}
     found = find_assignment(snapshot, name)
@@ -253,7 +254,7 @@ def _assignment(
         # Nothing documents a way back to the whole organisation, so ours over it is left until a narrow one beside it is proven.
         if before["enabled"]:
             result.cutover_changes.append(Change("cutover", target, before, None))
-        name = names.assignment_name(app.app_id, app.display_name, label, wanted.place + _BESIDE)
+        name = names.assignment_name(naming(app), app.display_name, label, wanted.place + _BESIDE)
         target = Target("role_assignment", {"name": name})
         found, before = find_assignment(snapshot, name), shown(snapshot, target)
     if found is None or before is None:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from exoscope.model import App, Snapshot, Stage, State, Step, Target
 from exoscope.planning.drafts import TITLES, Change, Draft, known
 from exoscope.planning.effect import after, group_yields
@@ -16,19 +18,25 @@ _MADE = re.compile(r"<made ([^<>]*)\.([a-z_]+)>")
 
 
 def assemble(
-    drafts: Sequence[Draft], shared: Sequence[Change] = (), *, make: Callable[..., Step] = step
+    drafts: Sequence[Draft],
+    shared: Sequence[Change] = (),
+    *,
+    make: Callable[..., Step] = step,
+    simulated: bool = False,
 ) -> tuple[tuple[Stage, ...], tuple[Step, ...]]:
     """Number the changes of all apps, stage by stage, app by app; fill what only an earlier step yields with its hole.
 
     ``shared`` are changes of the organisation, which belong to no app and come first. A stage stands in the plan when an app
-    has something to do, or to wait for, in it. ``make`` makes the step of a transition.
+    has something to do, or to wait for, in it. ``make`` makes the step of a transition. An app that is registered here is called
+    by the holes of its ids; ``simulated``: by the ids that stand for them over a snapshot.
     """
     stages: list[Stage] = []
     steps: list[Step] = []
     makers: dict[str, str] = {}
+    ids: dict[str, str] = {}
 
     def fill(text: str) -> str:
-        return fill_made(text, makers)
+        return ids.get(text.casefold()) or fill_made(text, makers)
 
     for stage in TITLES:
         gates = tuple(draft.gates[stage] for draft in drafts if stage in draft.gates)
@@ -42,6 +50,8 @@ def assemble(
             target = change.target
             if target.kind == "group" and change.before is None:
                 makers[target.key["name"]] = step_id
+            if app is not None and change.before is None and not simulated:
+                ids |= _ids_made(app, target, step_id)
             steps.append(
                 make(
                     step_id,
@@ -49,12 +59,43 @@ def assemble(
                     Target(target.kind, {name: fill(value) for name, value in target.key.items()}),
                     _state(change.before, fill),
                     _state(change.after, fill),
-                    app,
+                    None if app is None else _called(app, ids),
                     None if change.identity is None else fill(change.identity),
                     change.label,
                 )
             )
-    return tuple(stages), tuple(steps)
+    return tuple(_gates_called(each, ids) for each in stages), tuple(steps)
+
+
+def _ids_made(app: App, target: Target, step_id: str) -> dict[str, str]:
+    """The simulated ids of an app that a step makes, each with its hole."""
+    if target.kind == "application":
+        registered = known(app.application_object_id, "an app that is registered here has a registration")
+        return {
+            app.app_id.casefold(): f"<{step_id}.app_id>",
+            registered.casefold(): f"<{step_id}.application_object_id>",
+        }
+    return {app.object_id.casefold(): f"<{step_id}.object_id>"} if target.kind == "service_principal" else {}
+
+
+def _called(app: App, ids: dict[str, str]) -> App:
+    """The app, called by the holes of its ids where it is made here."""
+
+    def called(id: str) -> str:
+        return ids.get(id.casefold(), id)
+
+    registered = app.application_object_id
+    return replace(
+        app,
+        app_id=called(app.app_id),
+        object_id=called(app.object_id),
+        application_object_id=None if registered is None else called(registered),
+    )
+
+
+def _gates_called(stage: Stage, ids: dict[str, str]) -> Stage:
+    gates = tuple(replace(gate, app_id=ids.get(gate.app_id.casefold(), gate.app_id)) for gate in stage.gates)
+    return replace(stage, gates=gates)
 
 
 def fill_made(text: str, makers: dict[str, str]) -> str:

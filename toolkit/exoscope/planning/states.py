@@ -345,6 +345,47 @@ def _permission(field: str) -> Callable[[Snapshot, dict[str, str]], State]:
     return read
 
 
+def find_registered(snapshot: Snapshot, key: dict[str, str]) -> App | None:
+    """The app of an ``application`` key: by ``app_id`` where the key has one, else by name and tag."""
+    if key.get("app_id"):
+        return find_app(snapshot, key["app_id"])
+    return _one(
+        _called(snapshot, key["name"]), lambda app: not isinstance(app.tags, UnsetType) and key["tag"] in app.tags
+    )
+
+
+def _called(snapshot: Snapshot, name: str) -> tuple[App, ...]:
+    return tuple(app for app in listed(snapshot, "apps") if fold(app.display_name) == fold(name))
+
+
+def _application(snapshot: Snapshot, key: dict[str, str]) -> State:
+    app = find_registered(snapshot, key)
+    if app is None and not key.get("app_id"):
+        app = next(iter(_called(snapshot, key["name"])), None)
+    if app is None:
+        return None
+    # A snapshot does not hold who may sign in to an app.
+    return {} if isinstance(app.tags, UnsetType) else {"owner": key["tag"] if key["tag"] in app.tags else None}
+
+
+def _service_principal(snapshot: Snapshot, key: dict[str, str]) -> State:
+    app = find_app(snapshot, key["app_id"])
+    if app is None or not app.object_id:
+        return None
+    enabled = app.account_enabled
+    return {"display_name": app.display_name} | ({} if isinstance(enabled, UnsetType) else {"account_enabled": enabled})
+
+
+def _credential(snapshot: Snapshot, key: dict[str, str]) -> State:
+    app = find_app(snapshot, key["app_id"])
+    if app is None:
+        return None
+    if isinstance(app.credentials, UnsetType):
+        raise Unreadable(f"what {app.display_name} signs in with was not read")
+    wanted = key.get("key_id")
+    return {} if any(wanted is None or fold(each.key_id) == fold(wanted) for each in app.credentials) else None
+
+
 _SHOWN: dict[ObjectKind, Callable[[Snapshot, dict[str, str]], State]] = {
     "organization": _organization,
     "pointer": _pointer,
@@ -355,4 +396,7 @@ _SHOWN: dict[ObjectKind, Callable[[Snapshot, dict[str, str]], State]] = {
     "group_member": _group_member,
     "consent": _permission("consents"),
     "request": _permission("requested"),
+    "application": _application,
+    "service_principal": _service_principal,
+    "credential": _credential,
 }

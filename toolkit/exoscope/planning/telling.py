@@ -12,7 +12,6 @@ from exoscope.planning import access_policy
 from exoscope.planning.drafts import Change, Draft, Wanted, listing
 from exoscope.planning.holdings import Holdings, by_mechanism
 from exoscope.planning.stages import fill_made
-from exoscope.planning.states import find_app
 from exoscope.planning.world import World
 
 NEEDS_CUSTOMIZED = ("management_scope", "role_assignment")
@@ -85,7 +84,7 @@ def permissions_of(world: World, after: World, draft: Draft) -> dict[str, Permis
 def changed_beside(world: World, after: World, app: App, named: Sequence[str]) -> list[str]:
     """What else the app holds whose reach changes: a policy cuts every consent that policies govern, a scope moves with all
     that use it."""
-    later = find_app(after.snapshot, app.app_id) or app
+    later = after.present(app)
     told = {canonical(name) for name in named}
     return [
         name
@@ -101,7 +100,7 @@ def cut_notes(world: World, after: World, draft: Draft) -> tuple[str, ...]:
     spoken += [each.before["permission"] for each in draft.changes if each.target.kind == "consent" and each.before]
     notes = []
     for name in changed_beside(world, after, app, spoken):
-        lost = world.reach(app, name).inside - after.reach(find_app(after.snapshot, app.app_id) or app, name).inside
+        lost = world.reach(app, name).inside - after.reach(after.present(app), name).inside
         if lost:
             notes.append(f"{name}, which it also holds, loses {len(lost)} mailboxes: {listing(after.addresses(lost))}")
     return tuple(notes)
@@ -109,7 +108,7 @@ def cut_notes(world: World, after: World, draft: Draft) -> tuple[str, ...]:
 
 def reach_change(world: World, after: World, app: App, name: str) -> PermissionReach:
     """What a permission reaches in two worlds, and what differs. A mailbox unknown in either is neither gained nor lost."""
-    one, other = world.reach(app, name), after.reach(find_app(after.snapshot, app.app_id) or app, name)
+    one, other = world.reach(app, name), after.reach(after.present(app), name)
     unknown = one.unknown | other.unknown
     return PermissionReach(
         before=world.told(one.inside),

@@ -3,7 +3,8 @@
 Two directions (DESIGN, invariant 3). What replaced a consent by something narrower: the consents come back first (``restore``),
 and the narrow access goes (``withdraw``) when tokens without them have ended; policies that a migration removed come back
 before the consents they restrain (``restrain``), and act before those do. What restricted a consent: the consents that
-the run made go first (``revoke``), and the restriction (``reopen``) when tokens with them have ended.
+the run made go first (``revoke``), and the restriction (``reopen``) when tokens with them have ended. An app that the run
+registered goes last (``deregister``), with what it signs in with; one that was there stays.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from msgspec import field
+from msgspec import UNSET, field
 from msgspec.structs import replace
 
 from exoscope.model import (
@@ -26,8 +27,8 @@ from exoscope.model import (
     Target,
     WaitKind,
 )
-from exoscope.outcome import NotFound, Refused
-from exoscope.planning import moments
+from exoscope.outcome import NotFound, Refused, Unreadable
+from exoscope.planning import moments, registration
 from exoscope.planning.drafts import Change, Draft, StageId, listing
 from exoscope.planning.effect import apply_steps
 from exoscope.planning.elsewhere import moved_elsewhere
@@ -42,6 +43,7 @@ from exoscope.planning.states import (
     find_policy,
     fold,
     key_of,
+    listed,
     shown,
     told,
 )
@@ -51,6 +53,7 @@ from exoscope.planning.world import World
 from exoscope.powershell import fill
 
 _BACK: dict[str, StageId] = {
+    "register": "deregister",
     "cutover": "restore",
     "grant": "withdraw",
     "overlap": "withdraw",
@@ -102,8 +105,10 @@ def undo_plan(
     """
     if plan.purpose == "undo":
         raise Refused("An undo is not undone.", code="undo-of-undo", next="Plan the intent again instead.")
+    plan = registration.named_plan(plan, _texts(done))
     chosen = _chosen(plan, app)
     kept = _kept(plan, to)
+    snapshot_now = _with_registered(snapshot_now, plan, done)
     world = World(snapshot_now)
     chains = _chains(plan, done, {each.app_id.casefold() for each in chosen}, kept)
     drafts = [_draft(world, each, [c for c in chains if fold(c.app_id) == fold(each.app_id)]) for each in chosen]
@@ -176,12 +181,7 @@ def _kept(plan: Plan, to: str | None) -> frozenset[str]:
 def _chains(plan: Plan, done: Sequence[DoneStep], apps: set[str], kept: frozenset[str]) -> list[_Chain]:
     """What the run changed, object by object, in the order in which it first touched them."""
     landed = {each.step_id: each for each in done}
-    known = {
-        f"<{each.step_id}.{name}>": value
-        for each in done
-        for name, value in each.yields.items()
-        if isinstance(value, str)
-    }
+    known = _texts(done)
     found: dict[object, _Chain] = {}
     for step in plan.steps:
         report = landed.get(step.id)
@@ -196,15 +196,51 @@ def _chains(plan: Plan, done: Sequence[DoneStep], apps: set[str], kept: frozense
             continue
         if step.stage in kept:
             continue
-        target = _filled(step, known)
+        target = registration.known_target(_filled(step, known), report.yields)
         before = found.get(key_of(target))
         first = report.observed_before if before is None else before.first
-        found[key_of(target)] = _Chain(target, back, step.app_id, first, report.observed_after)
+        last = registration.told_by(target.kind, report.observed_after)
+        found[key_of(target)] = _Chain(target, back, step.app_id, first, last)
     return [
         each
         for each in found.values()
         if each.first != each.last and agrees(each.target.kind, each.last, each.first) is not True
     ]
+
+
+def _texts(done: Sequence[DoneStep]) -> dict[str, str]:
+    """What the run's holes stand for."""
+    return {
+        f"<{each.step_id}.{name}>": value
+        for each in done
+        for name, value in each.yields.items()
+        if isinstance(value, str)
+    }
+
+
+def _with_registered(snapshot: Snapshot, plan: Plan, done: Sequence[DoneStep]) -> Snapshot:
+    """The tenant with apps that the run registered and that a snapshot does not show: without a service principal, or not yet."""
+    landed = {each.step_id: each for each in done}
+    for step in plan.steps:
+        report = landed.get(step.id)
+        if step.target.kind != "application" or report is None or report.already:
+            continue
+        app_id, registered = str(report.yields["app_id"]), str(report.yields["application_object_id"])
+        if find_app(snapshot, app_id) is not None:
+            continue
+        object_id = next(
+            (
+                str(landed[each.id].yields["object_id"])
+                for each in plan.steps
+                if each.target.kind == "service_principal" and each.app_id == step.app_id and each.id in landed
+            ),
+            "",
+        )
+        app = registration.registered(step.target.key["name"], step.target.key["tag"], app_id, registered)
+        # What it signs in with is not known here.
+        app = replace(app, object_id=object_id, credentials=UNSET)
+        snapshot = replace(snapshot, apps=(*listed(snapshot, "apps"), app))
+    return snapshot
 
 
 def _filled(step: Step, known: Mapping[str, str]) -> Target:
@@ -224,13 +260,13 @@ def _draft(world: World, planned: AppPlan, chains: Sequence[_Chain]) -> Draft:
     ago: list[_Chain] = []
     # Backwards, but for managed groups: what refers to an object goes before it, and comes after it.
     for chain in reversed(_live(app, chains, notes)):
-        present = shown(snapshot, chain.target)
+        present = _present(snapshot, chain)
         if agrees(chain.target.kind, present, chain.first) is True:
             notes.append(f"Already as before the run: {told(chain.target)}.")
             ago.append(chain)
             continue
         answer = agrees(chain.target.kind, present, chain.last)
-        if answer is False or (answer is None and chain.target.kind != "group"):
+        if answer is False or (answer is None and chain.target.kind not in ("group", *registration.KINDS)):
             raise Refused(
                 f"Somebody else changed this since the run: {told(chain.target)}.",
                 code="changed-since",
@@ -246,6 +282,16 @@ def _draft(world: World, planned: AppPlan, chains: Sequence[_Chain]) -> Draft:
         token_wait=wait,
         notes=tuple(notes),
     )
+
+
+def _present(snapshot: Snapshot, chain: _Chain) -> State:
+    """The object as the snapshot shows it; a credential of which it does not tell is where the run left it."""
+    try:
+        return shown(snapshot, chain.target)
+    except Unreadable:
+        if chain.target.kind != "credential":
+            raise
+        return chain.last
 
 
 def _live(app: App, chains: Sequence[_Chain], notes: list[str]) -> list[_Chain]:
@@ -283,6 +329,9 @@ def _identity(snapshot: Snapshot, app: App, target: Target) -> str | None:
     if target.kind == "access_policy":
         policy = find_policy(snapshot, target.key)
         return None if policy is None else policy.identity
+    if target.kind in registration.KINDS:
+        own = {"application": app.application_object_id, "service_principal": app.object_id or None}
+        return own.get(target.kind, target.key.get("key_id"))
     if target.kind == "consent":
         place = (fold(target.key["resource"]), fold(target.key["app_role_id"]))
         return next((c.id for c in app.consents if (fold(c.resource), fold(c.app_role_id)) == place), None)
@@ -317,7 +366,7 @@ def _app_plan(world: World, after: World, planned: AppPlan, draft: Draft) -> App
     permissions = {name: reach_change(world, after, draft.app, name) for name in names}
     notes = list(draft.notes)
     for name, change in permissions.items():
-        reach = after.reach(find_app(after.snapshot, draft.app.app_id) or draft.app, name)
+        reach = after.reach(after.present(draft.app), name)
         gained = reach.inside - world.reach(draft.app, name).inside
         if change.gained.addresses or change.gained.all_but:
             notes.append(
@@ -327,7 +376,7 @@ def _app_plan(world: World, after: World, planned: AppPlan, draft: Draft) -> App
         notes.append("Tokens that the app has when a consent changes go on acting as before until they end.")
     return AppPlan(
         app_id=planned.app_id,
-        object_id=planned.object_id,
+        object_id=draft.app.object_id,
         display_name=planned.display_name,
         scoped=False,
         not_scoped_because=("undone",),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from msgspec.structs import replace
+
 from exoscope.model import (
     AccessPolicy,
     Addresses,
@@ -16,6 +18,7 @@ from exoscope.model import (
     Scope,
     Snapshot,
 )
+from exoscope.planning.states import find_app
 from exoscope.reach import Mailboxes, Reach
 
 __all__ = ["Mailboxes", "Sets", "World"]
@@ -56,6 +59,10 @@ class World:
     def none(self) -> Mailboxes:
         """No mailbox."""
         return self._reach.addresses(())
+
+    def present(self, app: App) -> App:
+        """The app as it is here; where it is not there, one that holds nothing."""
+        return find_app(self.snapshot, app.app_id) or replace(app, object_id="", consents=(), requested=())
 
     def reach(self, app: App, permission: str) -> Sets:
         """What the app reaches with a permission."""

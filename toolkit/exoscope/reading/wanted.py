@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from exoscope import opath
-from exoscope.model import Intent, Noun
+from exoscope.model import Connector, Intent, IntentEntry, Noun
 
 MANAGED_PREFIX = "exoscope "
 """How the names of groups that exoscope made begin: their members are always read."""
@@ -31,6 +31,12 @@ def wanted_for(intent: Intent) -> Wanted:
             attributes.update(dict.fromkeys(names))
             groups.update(dict.fromkeys(dns))
     return Wanted(tuple(groups), tuple(attributes), tuple(apps))
+
+
+def wanted_for_connector(connector: Connector) -> Wanted:
+    """What planning a connector's onboarding needs to see."""
+    entry = IntentEntry(connector.name, connector.permissions, connector.mechanism, connector.scope)
+    return wanted_for(Intent(version=1, apps=(entry,)))
 
 
 def asked_by(filter_text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -219,7 +219,7 @@ class _Watched:
         return self._inner.replan(plan, app_id)
 
     def evidence(self, plan: Plan, app: AppPlan, stage: Stage, gate: Gate, since: datetime) -> Evidence:
-        if app.app_id not in self._asked:
+        if gate.app_id not in self._asked:
             told = f"{app.display_name}: not asked here; every moment is looked at afterwards"
             return Evidence(Verdict.PROVEN, "", (told,))
         return self._inner.evidence(plan, app, stage, gate, since)

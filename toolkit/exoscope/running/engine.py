@@ -12,7 +12,7 @@ from exoscope import system
 from exoscope.clock import Clock, iso
 from exoscope.model import AppPlan, Gate, Plan, Stage, Step
 from exoscope.outcome import AccessDenied, ExoscopeError, Refused, ServiceError, Verdict, WrongTenant
-from exoscope.planning import states
+from exoscope.planning import registration, states
 from exoscope.powershell import HoleError, holes
 from exoscope.running.answer import LEFT, UNTIL, RunAnswer, duration
 from exoscope.running.filling import fill_target, found
@@ -32,7 +32,7 @@ from exoscope.running.records import (
     WaitingFor,
 )
 from exoscope.running.state import SHARED, RunState, gate_of
-from exoscope.running.steps import PASSING, AppStops, Patience, Steps, difference
+from exoscope.running.steps import PASSING, AppStops, Patience, Steps, moved
 
 
 class Engine:
@@ -250,7 +250,7 @@ class Engine:
                 continue  # it rests on another step, or a call of this run may have changed it: the step itself settles that
             reading = self.steps.read(step.target)
             if self.steps.place(step, reading) == "other":
-                raise AppStops("moved", f"changed since the plan: {difference(step, reading.state)}.")
+                raise moved(step, reading, "changed since the plan")
 
     def _still_holds(self, app: AppPlan) -> None:
         """What this run did for the app is still so; the steps to come rest on it."""
@@ -290,7 +290,7 @@ class Engine:
             return True
         since = self.state.last_done(app.app_id, stage.id)
         self.progress(Event("evidence", f"{app.display_name}: asking the witnesses of stage {stage.id}", app.app_id))
-        evidence = self.tenancy.evidence(self.plan, app, stage, gate, since)
+        evidence = self.tenancy.evidence(self.plan, self._called(app), stage, gate, since)
         self._witnessed(app, stage, gate, evidence)
         if evidence.verdict in (Verdict.PROVEN, Verdict.CONFIGURED):
             self._record(GateOpen(app=app.app_id, stage=stage.id, verdict=evidence.verdict, why=evidence.why))
@@ -300,6 +300,10 @@ class Engine:
         if evidence.verdict == Verdict.UNKNOWN:
             self._unclear.add((app.app_id, stage.id))
         return False
+
+    def _called(self, app: AppPlan) -> AppPlan:
+        """The app by its ids, where the plan calls it by holes."""
+        return registration.named_app(app, found(self.state.yields))
 
     def _witnessed(self, app: AppPlan, stage: Stage, gate: Gate, evidence: Evidence) -> None:
         again = evidence.ready_at
@@ -380,7 +384,8 @@ class Engine:
             # A consent taken back acts on in the tokens it gave, until they end.
             kind = next(each.token_wait for each in self.plan.apps if each.app_id == app)
             seconds = max(seconds, self.state.waits.get(kind, seconds))
-        return f"exoscope undo {self.run_id} --app {app}{keep}   (acts within {duration(seconds)})"
+        called = registration.fill_ids(app, found(self.state.yields))
+        return f"exoscope undo {self.run_id} --app {called}{keep}   (acts within {duration(seconds)})"
 
     def _pause(self, app: str | None, stage: str, error: ExoscopeError, waiting_for: WaitingFor | None) -> None:
         # What a service's error says to do next is for one command; a run goes on by its own.

@@ -15,6 +15,7 @@ from exoscope.clock import iso
 from exoscope.model import Gate, Plan, Stage, State, Step, WaitKind
 from exoscope.outcome import Unreadable, Verdict
 from exoscope.planning.migration.levelling import is_level, placed, with_copy
+from exoscope.planning.registration import fill_ids
 from exoscope.planning.timing import WAITS, gate_seconds
 from exoscope.running.answer import (
     EVIDENCE_UNKNOWN,
@@ -27,7 +28,7 @@ from exoscope.running.answer import (
     duration,
     overall_outcome,
 )
-from exoscope.running.filling import identity_of
+from exoscope.running.filling import found, identity_of
 from exoscope.running.journal import moment
 from exoscope.running.records import (
     AnyRecord,
@@ -275,8 +276,12 @@ class RunState:
             ready_at=times[0] if times else None,
             waiting_for=self._waiting_for(apps, now),
             why=" ".join(self._why(app, now) for app in apps) or "There was nothing to do.",
-            apps=apps,
+            apps=tuple(self._called(app) for app in apps),
         )
+
+    def _called(self, app: AppAnswer) -> AppAnswer:
+        """The app by its appId, where the plan calls it by the hole of one and the run has read it."""
+        return replace(app, app_id=fill_ids(app.app_id, found(self.yields)))
 
     def _waiting_for(self, apps: tuple[AppAnswer, ...], now: datetime) -> WaitingFor | None:
         for paused in self.paused.values():

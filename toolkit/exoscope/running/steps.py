@@ -27,16 +27,18 @@ from exoscope.outcome import (
     WrongTenant,
 )
 from exoscope.planning import states
+from exoscope.planning.registration import known_target
 from exoscope.powershell import holes
 from exoscope.running.filling import Filled, fill_call, fill_subject, identity_of
 from exoscope.running.journal import Journal, moment
 from exoscope.running.ports import Event, Progress, Tenancy
 from exoscope.running.records import StepDone, StepFailed, StepIntent
+from exoscope.running.registering import Spreading, why_other
 from exoscope.running.state import RunState
 
 Place = Literal["before", "after", "other", "unclear"]
 PASSING = (Transient, Throttled, LostSession, Deadline)
-OWN_READING = frozenset({"required_resource_access", "resource_id"})
+OWN_READING = frozenset({"required_resource_access", "resource_id", "key_credentials"})
 """Yields that come from the reading just before the write: they are part of the call, not of what landed."""
 
 
@@ -45,6 +47,8 @@ class Patience(msgspec.Struct, frozen=True):
 
     ``settle``: an object that still reads as before this long after a call whose answer was lost was not changed by it.
     ``landing``: a write that was answered must read back within this. ``first`` and ``ceiling`` bound the pauses between readings.
+    ``registering``: as ``settle`` for a new app, which is found by its name in lists that lag behind. ``spreading``: how long a
+    service may go on not knowing it.
     """
 
     settle: float = 15.0
@@ -52,11 +56,17 @@ class Patience(msgspec.Struct, frozen=True):
     first: float = 0.25
     ceiling: float = 8.0
     attempts: int = 4
+    registering: float = 90.0
+    spreading: float = 300.0
 
     @classmethod
     def within(cls, cache: float) -> Patience:
         """Patience for a tenant whose slowest cache is this slow: nothing settles slower than that."""
-        return cls(settle=min(cls().settle, cache))
+        return cls(
+            settle=min(cls().settle, cache),
+            registering=min(cls().registering, cache),
+            spreading=min(cls().spreading, 30.0 + cache),
+        )
 
 
 class AppStops(Exception):
@@ -99,6 +109,7 @@ class Steps:
         subject = self.subject(step)
         last: ServiceError = Transient(f"{step.title}: no call was made")
         attempt, refusals, until = 0, 0, self.clock.now()
+        spreading = Spreading(step, self.clock, self.patience.spreading, self._pause_seconds)
         while attempt < self.patience.attempts:
             lost = self.state.unsettled.get(step.id)
             # After a call whose answer was lost the object may still read as it did before: give it time from then on.
@@ -131,6 +142,8 @@ class Steps:
                     return
                 self._failed(step, error, sent=False)
                 last = error
+                if spreading.again(error):
+                    continue
             except Throttled as error:
                 self._failed(step, error, sent=False)
                 last = error
@@ -159,6 +172,8 @@ class Steps:
                 self._failed(step, error, sent=True)
                 reading, place = self._settle(subject, self.clock.now())
                 if place == "before":
+                    if spreading.again(error):
+                        continue
                     raise
                 if place != "after":
                     self._stop_where(subject, reading, place)
@@ -209,7 +224,9 @@ class Steps:
     def subject(self, step: Step) -> Step:
         """The step with the holes of its target and states filled."""
         try:
-            return fill_subject(step, self.state.yields)
+            subject = fill_subject(step, self.state.yields)
+            yields = self.state.yields.get(step.id, {})
+            return msgspec.structs.replace(subject, target=known_target(subject.target, yields))
         except BadInput as error:
             raise AppStops(error.code, f"{step.title}: {error.message}") from None
 
@@ -261,7 +278,9 @@ class Steps:
         what an earlier step made may not be seen everywhere yet.
         """
         now = self.clock.now()
-        end = min(now if since is None else since, now) + timedelta(seconds=self.patience.settle)
+        # A new app has no id to be read by before its creation is answered.
+        patience = self.patience.registering if since and subject.target.kind == "application" else self.patience.settle
+        end = min(now if since is None else since, now) + timedelta(seconds=patience)
         for reading in self._readings(subject.target, end):
             place = self.place(subject, reading)
             if place == "after" or (place == "before" and since is None):
@@ -323,7 +342,7 @@ class Steps:
         seen = difference(subject, reading.state)
         if place == "unclear":
             raise AppStops("state-unknown", f"{subject.title}: cannot tell how it stands: {seen}.")
-        raise AppStops("moved", f"{subject.title}: changed by somebody else since the plan: {seen}.")
+        raise moved(subject, reading, f"{subject.title}: changed by somebody else since the plan")
 
     # -- writing -------------------------------------------------------------------------------------------------
 
@@ -388,6 +407,12 @@ def _given_anew(subject: Step, reading: Observed) -> bool:
         return False
     named, found = unquote(subject.request.path.rpartition("/")[2]), reading.yields.get("id")
     return bool(found) and not holes(named) and str(found).casefold() != named.casefold()
+
+
+def moved(subject: Step, reading: Observed, told: str) -> AppStops:
+    """Why an app goes no further where an object reads neither as before nor as after a step."""
+    other = why_other(subject, reading)
+    return AppStops(*other) if other else AppStops("moved", f"{told}: {difference(subject, reading.state)}.")
 
 
 def difference(subject: Step, observed: State, expected: State = None) -> str:

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from msgspec.structs import replace
+
 from exoscope import catalog
 from exoscope.model import Addresses, AppPlan, Plan, PlanEntry, Snapshot, Step
 from exoscope.outcome import ExoscopeError
-from exoscope.planning import effect, states
+from exoscope.planning import effect, registration, states
 from exoscope.planning.drafts import Denied
 from exoscope.planning.elsewhere import moved_elsewhere
 from exoscope.planning.migration.levelling import bring_level, copy_of, placed
 from exoscope.planning.scoped import CODES
 from exoscope.planning.world import World
+from exoscope.powershell import holes
 from exoscope.proving import of_plan, scope_now
 from exoscope.reach import Mailboxes, Reach
 from exoscope.running.ports import Survey
@@ -40,14 +43,16 @@ def compare(
     its indexes serve many apps.
     Raises Unreadable when what the steps change was not read.
     """
-    there = states.find_app(snapshot, app.app_id)
+    base, known_now = _with_the_app(app, left, known, snapshot)
+    app = registration.named_app(app, known_now)
+    there = states.find_app(base, app.app_id)
     if not app.object_id:
         return Survey((), (f"{app.display_name} is in the tenant now",) if there is not None else ())
     if there is None:
         return Survey((), (f"the app {app.display_name} is not in the tenant any more",))
-    if there.object_id.casefold() != app.object_id.casefold():
+    if not holes(app.object_id) and there.object_id.casefold() != app.object_id.casefold():
         return Survey((), (f"the service principal of {app.display_name} is {there.object_id}, not {app.object_id}",))
-    now = Reach(snapshot) if reach is None else reach
+    now = reach if reach is not None and base is snapshot else Reach(base, like=reach)
     level = None
     if migration is not None:
         try:
@@ -57,12 +62,13 @@ def compare(
     if level is not None and migration is not None:
         app = level.app
         left = placed(left, level.steps, app.app_id, level.stage, [each.id for each in migration.stages], ())
-    changed, holes = snapshot, dict(known)
+    changed = base
     for step in left:
         try:
-            changed, holes = effect.apply_step(changed, step, holes)
+            changed, known_now = effect.apply_step(changed, step, known_now)
         except LookupError as error:
             return Survey((), (f"{step.title} has lost what it rests on: {error}",))
+    app = registration.named_app(app, known_now)
     after = Reach(changed, like=now)
     notes: list[str] = []
     moved: list[str] = [*_beside(app, left, now, after)]
@@ -95,6 +101,25 @@ def compare(
     if not moved:
         moved += _unscoped(app, after)
     return Survey(tuple(notes), tuple(moved), level)
+
+
+def _with_the_app(
+    app: AppPlan, left: Sequence[Step], known: Mapping[str, str], snapshot: Snapshot
+) -> tuple[Snapshot, dict[str, str]]:
+    """The tenant with an app that this run registers, and the values of holes: as it will be registered, or as this run read it
+    where lists do not show it yet or any more (they show service principals alone, and those a while after they were made)."""
+    found = dict(known)
+    for step in left:
+        if step.target.kind == "application" and step.after is not None:
+            return effect.apply_step(snapshot, step, found)
+    called = registration.named_app(app, found)
+    goes = any(step.target.kind in registration.KINDS and step.after is None for step in left)
+    made_here = called.app_id != app.app_id or (goes and app.object_id)
+    if not made_here or states.find_app(snapshot, called.app_id) is not None:
+        return snapshot, found
+    name, object_id = app.display_name, "" if holes(called.object_id) else called.object_id
+    there = replace(registration.registered(name, registration.TAG, called.app_id), object_id=object_id)
+    return replace(snapshot, apps=(*states.listed(snapshot, "apps"), there)), found
 
 
 def _beside(app: AppPlan, left: Sequence[Step], now: Reach, after: Reach) -> Iterator[str]:

@@ -10,6 +10,7 @@ from exoscope import entra, exchange
 from exoscope.clock import Clock
 from exoscope.model import AppPlan, Gate, Migration, Observed, Plan, Snapshot, Stage, Step, Target, WaitKind
 from exoscope.outcome import Verdict
+from exoscope.planning import registration
 from exoscope.planning.hashing import dump_plan
 from exoscope.planning.migration import plan_migration
 from exoscope.planning.timing import gate_seconds
@@ -38,7 +39,7 @@ TRIES = 4
 WRITE_SECONDS = exchange.DEADLINE
 """How long a write over Exchange may take; what became of one that took longer is found out by reading."""
 
-GRAPH_KINDS = frozenset({"consent", "request"})
+GRAPH_KINDS = frozenset({"consent", "request", *registration.KINDS})
 
 
 class LiveTenancy:
@@ -88,7 +89,7 @@ class LiveTenancy:
     def evidence(self, plan: Plan, app: AppPlan, stage: Stage, gate: Gate, since: datetime) -> Evidence:
         """See :class:`exoscope.running.ports.Tenancy`."""
         removed = any(
-            step.app_id == app.app_id and step.target.kind == "consent" and step.after is None for step in plan.steps
+            step.app_id == gate.app_id and step.target.kind == "consent" and step.after is None for step in plan.steps
         )
         tokens = Gate(app.app_id, (app.token_wait,), (), gate.token_minutes)
         history = History(
@@ -97,24 +98,25 @@ class LiveTenancy:
             if removed
             else None,
         )
-        last = stage.id == [each.id for each in plan.stages if gate_of(each, app.app_id) is not None][-1]
+        last = stage.id == [each.id for each in plan.stages if gate_of(each, gate.app_id) is not None][-1]
 
         def ask(reach: Reach) -> GateProof:
             clock = self._connection.clock
             return gate_proof(self._connection, app, gate, reach, history, clock, self._say, last=last)
 
-        proof = self._asked(plan, app, ask)
+        proof = self._asked(plan, app, gate.app_id, ask)
         return Evidence(proof.verdict, proof.why, proof.summary, proof.code, proof.ready_at)
 
-    def _asked(self, plan: Plan, app: AppPlan, ask: Callable[[Reach], GateProof]) -> GateProof:
-        """A proof, asked again over a new reading where it says no and somebody joined or left meanwhile."""
+    def _asked(self, plan: Plan, app: AppPlan, planned: str, ask: Callable[[Reach], GateProof]) -> GateProof:
+        """A proof, asked again over a new reading where it says no and somebody joined or left meanwhile. ``planned``: what the
+        plan calls the app."""
         for _ in range(TRIES):
-            reach = self._reached(plan, app.app_id)
+            reach = self._reached(plan, planned)
             proof = ask(reach)
             if proof.verdict not in (Verdict.VIOLATED, Verdict.UNKNOWN) or self._doubts == DOUBTS:
                 return proof
             self._snapshot = None
-            if not moved_between(app, reach, self._reached(plan, app.app_id)):
+            if not moved_between(app, reach, self._reached(plan, planned)):
                 self._doubts += 1
                 return proof
         return GateProof(Verdict.UNKNOWN, f"people join or leave faster than they can be asked about: {proof.why}")
@@ -154,7 +156,8 @@ def wanted_by(plan: Plan) -> Wanted:
     # Once a policy is gone nothing names its group any more, and whoever brings the policy back must see who is in it.
     policies = [step.target.key["group"] for step in plan.steps if step.target.kind == "access_policy"]
     groups.update(dict.fromkeys(each for each in policies if not holes(each)))
-    return Wanted(tuple(groups), tuple(attributes), tuple(app.app_id for app in plan.apps))
+    apps = tuple(app.app_id for app in plan.apps if not holes(app.app_id))
+    return Wanted(tuple(groups), tuple(attributes), apps)
 
 
 def desk_for(profile: Profile, store: Store, *, clock: Clock, progress: Progress) -> Desk:

@@ -42,6 +42,7 @@ from exoscope.planning.migration.telling import findings_of, notes_of
 from exoscope.planning.migration.tenant import TenantView
 from exoscope.planning.planner import check_texts, dehydrated
 from exoscope.planning.rbac import Grant, grant, pointer
+from exoscope.planning.registration import naming
 from exoscope.planning.stages import apply_change
 from exoscope.planning.states import find_app, find_pointers, find_scope, fold
 from exoscope.planning.telling import NEEDS_CUSTOMIZED
@@ -160,7 +161,7 @@ def _overlap(
     now = world.snapshot
     for change in stale:
         now = apply_change(now, change)
-    own_name = names.scope_name(app.app_id, app.display_name, [p.name for p in wanted.mailbox], 0)
+    own_name = names.scope_name(naming(app), app.display_name, [p.name for p in wanted.mailbox], 0)
     beside = view.beside(now, wanted.filter, (own_name,))
     made = grant(
         world.after(beside),

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from exoscope.checking import StageAnswer
+from exoscope.entra.whoami import LogoutAnswer, WhoAnswer
 from exoscope.jobs import ScopeAnswer
 from exoscope.model import PlanFile, Proof, Snapshot, Tenant, Unread
 from exoscope.planning.answer import MigrateAnswer, PlanAnswer, ShownAnswer
@@ -147,6 +148,8 @@ ANSWERS: dict[str, tuple[type, str]] = {
     "demo": (DemoAnswer, "exoscope demo --json"),
     "rehearse": (Rehearsal, "exoscope rehearse --json"),
     "verify": (Proof, "exoscope verify --json"),
+    "whoami": (WhoAnswer, "exoscope login and whoami --json"),
+    "logout": (LogoutAnswer, "exoscope logout --json"),
     "verify-stage": (StageAnswer, "exoscope verify --stage --json"),
     "error": (ErrorAnswer, "a failure of any command with --json"),
 }

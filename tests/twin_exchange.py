@@ -47,6 +47,7 @@ class Holder(Noun, frozen=True):
     object_id: str
     roles: tuple[str, ...]
     expires_at: datetime
+    user: str | None = None
 
 
 class Answer(NamedTuple):

@@ -1,9 +1,11 @@
-# Connect this session to Exchange Online as an application, and make ready to send large reads back as JSON.
+# Connect this session to Exchange Online with a token, and make ready to send large reads back as JSON.
 # Constant: its data comes as typed parameters, the token as a SecureString. Runs on Windows PowerShell 5.1 and PowerShell 7.
 param(
     [Parameter(Mandatory = $true)] [securestring] $AccessToken,
-    [Parameter(Mandatory = $true)] [string] $Organization,
     [Parameter(Mandatory = $true)] [string[]] $CommandName,
+    [string] $Organization = '',
+    [string] $UserPrincipalName = '',
+    [string] $DelegatedOrganization = '',
     [string] $ExchangeEnvironmentName = 'O365Default',
     [string] $ModuleBasePath = ''
 )
@@ -112,12 +114,15 @@ function global:ConvertTo-ExoscopeBatch {
     Import-Module -Name ExchangeOnlineManagement -MinimumVersion 3.2.0
     $connection = @{
         AccessToken             = [System.Management.Automation.PSCredential]::new('token', $AccessToken).GetNetworkCredential().Password
-        Organization            = $Organization
         CommandName             = $CommandName
         ExchangeEnvironmentName = $ExchangeEnvironmentName
         SkipLoadingFormatData   = $true
         ShowBanner              = $false
     }
+    # Whose the token is: of an application, of a person, or of a partner's person in a customer's organization.
+    if ($DelegatedOrganization) { $connection['DelegatedOrganization'] = $DelegatedOrganization }
+    elseif ($UserPrincipalName) { $connection['UserPrincipalName'] = $UserPrincipalName }
+    else { $connection['Organization'] = $Organization }
     if ($ModuleBasePath) { $connection['EXOModuleBasePath'] = $ModuleBasePath }
     Connect-ExchangeOnline @connection
     $global:ExoscopeConnected = $true

@@ -16,7 +16,8 @@ import yaml
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from exoscope.model import Snapshot
-from exoscope.twin.entra import ASSERTION_TYPE, EXCHANGE_MODULE_CLIENT
+from exoscope.twin.authorize import EXCHANGE_MODULE_CLIENT
+from exoscope.twin.entra import ASSERTION_TYPE
 from exoscope.twin.server import Twin
 from exoscope.twin.tokens import thumbprints
 from twin_fixtures import (

@@ -122,7 +122,8 @@ def connect(answers: dict[str, Any], *, tenant: str = HERE, issuer: str | None =
 def test_the_prelude_gets_its_data_as_parameters() -> None:
     session, roads, _ = connect({})
     given = roads[0].parameters
-    assert set(given) == {each.name for each in powershell.prelude().parameters} - {"ModuleBasePath"}
+    known = {each.name for each in powershell.prelude().parameters}
+    assert set(given) == known - {"ModuleBasePath", "UserPrincipalName", "DelegatedOrganization"}
     assert isinstance(given["AccessToken"], Secret)
     assert given["Organization"] == "contoso.onmicrosoft.com"
     assert given["ExchangeEnvironmentName"] == "O365Default"

@@ -74,6 +74,56 @@ def test_what_is_taken() -> None:
     assert (profile.waits.managed_identity, profile.waits.long_token) == (86400, 100800)
 
 
+PERSON = 'client_id = "11111111-1111-1111-1111-111111111111"\n'
+
+
+@pytest.mark.parametrize(
+    ("keys", "kind"),
+    [
+        (PERSON + 'kind = "interactive"', "interactive"),
+        ('client_id = "microsoft"\nkind = "interactive"\ncache = "encrypted"', "interactive"),
+        (PERSON + 'kind = "device-code"\naccount = "a@contoso.com"\ncache = "file"', "device-code"),
+        (PERSON + "device_code = true", "device-code"),
+        (PERSON + 'kind = "device-code"\ndevice_code = true', "device-code"),
+        (PERSON + 'kind = "certificate"\ncertificate = "c.pem"', "certificate"),
+        (PERSON + 'secret = "env:A"', "secret"),
+        ("managed_identity = true", "managed-identity"),
+        ('kind = "managed-identity"', "managed-identity"),
+        (PERSON + 'federated = "github-actions"', "federated"),
+        (PERSON + 'federated = "exec:print-token"', "federated"),
+        (
+            PERSON + 'federated = "azure-pipelines"\nservice_connection = "44444444-4444-4444-4444-444444444444"',
+            "federated",
+        ),
+        (PERSON + 'kind = "interactive"\npartner = true', "interactive"),
+    ],
+)
+def test_ways_of_signing_in(keys: str, kind: str) -> None:
+    head = BASE.split("[operator]")[0]
+    profile = loads(f"{head}[operator]\n{keys}\n")
+    assert profile.operator is not None
+    assert profile.operator.kind == kind
+    both = loads(f"{head}[operator]\n{PERSON}secret = 'env:A'\n[operator.graph_writes]\n{keys}\n").operator
+    assert (both.kind, both.graph_writes) == ("secret", profile.operator)
+
+
+def test_where_people_of_other_tenants_and_clouds_sign_in() -> None:
+    person = '[operator]\nkind = "interactive"\nclient_id = "microsoft"\n'
+    guid = 'tenant = "7a4f6b1e-2c3d-4e5f-8a9b-0c1d2e3f4a5b"\n'
+    with pytest.raises(BadInput, match=r"line 5: operator\.partner needs organization"):
+        loads(f"{guid}{person}partner = true\n")
+    assert loads(f'{guid}organization = "c.onmicrosoft.com"\n{person}partner = true\n').operator.partner
+    with pytest.raises(BadInput, match=r"line 5: operator\.client_id must be an app registration of yours"):
+        loads(f'{guid}cloud = "china"\n{person}')
+    assert loads(f'{guid}cloud = "dod"\n{person}').operator.client_id == "microsoft"
+
+
+def test_what_a_token_for_exchange_is_asked_for() -> None:
+    ends = '[endpoints]\nauthority = "https://a"\ngraph = "https://g"\nexchange = "https://e"\n'
+    assert loads(f'tenant = "c.cn"\n{ends}').endpoints.exchange_resource is None
+    assert loads(f'tenant = "c.cn"\n{ends}exchange_resource = "https://e"').endpoints.exchange_resource == "https://e"
+
+
 LOCAL = """\
 tenant = "7a4f6b1e-2c3d-4e5f-8a9b-0c1d2e3f4a5b"
 state = "state"

@@ -33,6 +33,8 @@ EXCHANGE: Final[str] = _TABLE["_meta"]["exo_resource_appid"]
 """App id of Office 365 Exchange Online, the legacy resource."""
 
 MANAGE_AS_APP: Final = "Exchange.ManageAsApp"
+MANAGE_AS_USER: Final = "Exchange.Manage"
+"""The delegated permission of a person whose client is not Microsoft's own."""
 MAILBOX_MIGRATION: Final = "Mailbox.Migration"
 EWS_CONSENT: Final = "full_access_as_app"
 EWS_ROLE_PERMISSION: Final = "EWS.AccessAsApp"
@@ -284,9 +286,10 @@ class CloudEndpoints(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where a cloud's services are: origins without a trailing slash.
 
     ``exchange`` is the host of Exchange's REST side, ``token_resource_exchange`` what a token for it is asked for (scope:
-    that + ``/.default``), ``exchange_environment`` the value of Connect-ExchangeOnline's -ExchangeEnvironmentName.
-    Source: Microsoft's Connect-ExchangeOnline and Graph deployments pages; the two China hosts differ between sources and
-    can be overridden in a profile's ``[endpoints]``.
+    that + ``/.default``), ``exchange_environment`` the value of Connect-ExchangeOnline's -ExchangeEnvironmentName,
+    ``federation_audience`` what a platform's token must be meant for to sign an app in.
+    Source: Microsoft's Connect-ExchangeOnline and Graph deployments pages, Entra's on workload identity federation (audiences); the
+    two China hosts differ between sources and can be overridden in a profile's ``[endpoints]``.
     """
 
     name: str
@@ -295,11 +298,20 @@ class CloudEndpoints(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     exchange: str
     exchange_environment: str
     token_resource_exchange: str
+    federation_audience: str
 
 
-def _cloud(name: str, authority: str, graph: str, exchange: str, environment: str, resource: str) -> CloudEndpoints:
+def _cloud(
+    name: str, authority: str, graph: str, exchange: str, environment: str, resource: str, audience: str
+) -> CloudEndpoints:
     return CloudEndpoints(
-        name, f"https://{authority}", f"https://{graph}", f"https://{exchange}", environment, f"https://{resource}"
+        name=name,
+        authority=f"https://{authority}",
+        graph=f"https://{graph}",
+        exchange=f"https://{exchange}",
+        exchange_environment=environment,
+        token_resource_exchange=f"https://{resource}",
+        federation_audience=f"api://{audience}",
     )
 
 
@@ -314,6 +326,7 @@ CLOUDS: Final[Mapping[str, CloudEndpoints]] = MappingProxyType(
                 "outlook.office365.com",
                 "O365Default",
                 "outlook.office365.com",
+                "AzureADTokenExchange",
             ),
             _cloud(
                 "gcc-high",
@@ -322,6 +335,7 @@ CLOUDS: Final[Mapping[str, CloudEndpoints]] = MappingProxyType(
                 "outlook.office365.us",
                 "O365USGovGCCHigh",
                 "outlook.office365.us",
+                "AzureADTokenExchangeUSGov",
             ),
             _cloud(
                 "dod",
@@ -330,6 +344,7 @@ CLOUDS: Final[Mapping[str, CloudEndpoints]] = MappingProxyType(
                 "outlook-dod.office365.us",
                 "O365USGovDoD",
                 "outlook-dod.office365.us",
+                "AzureADTokenExchangeUSGov",
             ),
             _cloud(
                 "china",
@@ -338,6 +353,7 @@ CLOUDS: Final[Mapping[str, CloudEndpoints]] = MappingProxyType(
                 "partner.outlook.cn",
                 "O365China",
                 "partner.outlook.cn",
+                "AzureADTokenExchangeChina",
             ),
         )
     }

@@ -292,7 +292,9 @@ function Connect-Sandbox($Caller, $Bound) {
     foreach ($missing in 'Prefix', 'UseRPSSession') {
         if ($Bound[$missing]) { throw "The sandbox has no -$missing." }
     }
-    if ($Bound['AccessToken'] -and -not $Bound['Organization']) { throw 'The sandbox needs -Organization beside -AccessToken.' }
+    if ($Bound['AccessToken'] -and -not $Bound['Organization'] -and -not $Bound['DelegatedOrganization'] -and -not $Bound['UserPrincipalName']) {
+        throw 'Either one of Organization, DelegatedOrganization or UserPrincipalName should be provided with the AccessToken'
+    }
     foreach ($named in 'Organization', 'DelegatedOrganization') {
         if ($Bound[$named] -and $Bound[$named] -ne $Sandbox.Domain -and $Bound[$named] -ne $Sandbox.Tenant) {
             throw "The organization '$($Bound[$named])' isn't the organization of the access token."

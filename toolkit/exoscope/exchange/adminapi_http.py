@@ -67,7 +67,7 @@ class AdminApi:
         self._own = ends.own
         self._home = self._front = origin_of(ends.exchange)
         self._cloud = urlsplit(ends.exchange).hostname or ""
-        self._anchor = f"UPN:{user}" if user else f"APP:{ANCHOR}@{tenant_id}"
+        self._anchor = _anchor(profile, tenant_id, user)
         self._connection_id = str(uuid.uuid4())
         self._http = OriginSession([self._home], ends.ca)
 
@@ -253,6 +253,15 @@ class AdminApi:
         if self._admitted(link) != self._home or urlsplit(link).path.casefold() != here.casefold():
             raise ServiceError("Exchange named a next page that is not of this API", code="foreign-origin")
         return link
+
+
+def _anchor(profile: Profile, tenant_id: str, user: str | None) -> str:
+    """By what Exchange routes a request: the person's own mailbox, else the tenant's system mailbox, which a partner names by the
+    customer's domain (their own mailbox would lead to their own tenant). Source: CIPP-API, which serves partners.
+    """
+    if profile.operator is not None and profile.operator.partner:
+        return f"UPN:{ANCHOR}@{profile.organization}"
+    return f"UPN:{user}" if user else f"APP:{ANCHOR}@{tenant_id}"
 
 
 def _json(text: bytes) -> dict[str, Any] | None:

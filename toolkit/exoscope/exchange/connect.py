@@ -215,7 +215,7 @@ class _Session:
         prelude = powershell.prelude()
         parameters = {
             "AccessToken": token.secret,
-            "Organization": self._profile.organization,
+            **organization_of(self._profile, token.user),
             "CommandName": powershell.cmdlet_names(),
             "ExchangeEnvironmentName": self._profile.cloud_endpoints.exchange_environment,
         }
@@ -251,7 +251,15 @@ class _Session:
             raise Transient(f"Exchange says the connection is {', '.join(sorted(states))}")
         try:
             rows = self._template(pool, "inventory/organization")
-        except AccessDenied:
+        except AccessDenied as error:
+            if is_partner(self._profile):
+                # The module was seen to name the customer's tenant while its cmdlets answered from the partner's own
+                # (MicrosoftDocs/office-docs-powershell, issue 10378): its word alone proves nothing here.
+                raise AccessDenied(
+                    f"the customer's tenant cannot be proven: {error.message}",
+                    next=f"{error.next} A partner must read the organisation's settings (View-Only Configuration).",
+                    request_id=error.request_id,
+                ) from None
             log.info("the organisation's settings may not be read: the connection's answer stands alone")
             rows = ()
         for row in rows:
@@ -286,6 +294,21 @@ class _Session:
             except ServiceError as error:
                 log.debug("disconnecting: %s", error.code)
         self._drop()
+
+
+def organization_of(profile: Profile, user: str | None) -> dict[str, str]:
+    """The one parameter by which Connect-ExchangeOnline is told whose the token is, "depending on the type of access token":
+    -DelegatedOrganization (a partner in a customer's tenant), -UserPrincipalName (a person), -Organization (an app). Source:
+    Connect-ExchangeOnline, -AccessToken.
+    """
+    if is_partner(profile):
+        return {"DelegatedOrganization": profile.organization}
+    return {"UserPrincipalName": user} if user else {"Organization": profile.organization}
+
+
+def is_partner(profile: Profile) -> bool:
+    """Is the operator's account one of another tenant?"""
+    return profile.operator is not None and profile.operator.partner
 
 
 _BY_ID = "Compare tenant, organization and operator in the profile."

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from exoscope.profile.load import find_profile, load_profile, loads_profile, on_loopback, state_dir
 from exoscope.profile.nouns import (
+    MICROSOFT,
     AdminApiRoad,
     AppCredential,
+    Cache,
     Endpoints,
+    Federated,
+    Kind,
     LocalPwsh,
     Operator,
     Profile,
@@ -14,12 +18,16 @@ from exoscope.profile.nouns import (
     Transport,
     Waits,
 )
-from exoscope.profile.references import resolve
+from exoscope.profile.references import resolve, resolve_open
 
 __all__ = [
+    "MICROSOFT",
     "AdminApiRoad",
     "AppCredential",
+    "Cache",
     "Endpoints",
+    "Federated",
+    "Kind",
     "LocalPwsh",
     "Operator",
     "Profile",
@@ -31,5 +39,6 @@ __all__ = [
     "loads_profile",
     "on_loopback",
     "resolve",
+    "resolve_open",
     "state_dir",
 ]

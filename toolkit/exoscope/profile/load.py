@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import re
 import tomllib
@@ -23,20 +22,18 @@ from exoscope.profile.nouns import (
     Auth,
     Endpoints,
     LocalPwsh,
-    Operator,
     Profile,
-    Scheme,
-    SecretRef,
     Transport,
     Waits,
 )
+from exoscope.profile.operators import passphrase, read_operator
 from exoscope.profile.places import lines
+from exoscope.profile.tables import GUID, Table
 
 FILE = "exoscope.toml"
 VARIABLE = "EXOSCOPE_PROFILE"
 STATE_VARIABLE = "EXOSCOPE_STATE"
 
-_GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _DOMAIN = re.compile(r"(?=.{1,253}$)([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z][A-Za-z0-9-]{0,61}")
 
 
@@ -114,76 +111,6 @@ def _stay_here(ends: Endpoints, transport: object) -> bool:
     return all(is_loopback(road) for road in roads)
 
 
-class _Table:
-    """One table: its values are taken out one by one, and whatever is left over is unknown."""
-
-    def __init__(self, reader: _Reader, name: tuple[str, ...], values: Any) -> None:
-        self.reader, self.name = reader, name
-        if not isinstance(values, dict):
-            reader.fail(name, "must be a table")
-        self.values = dict(values)
-
-    def fail(self, key: str, why: str) -> NoReturn:
-        self.reader.fail((*self.name, key), why)
-
-    def text(self, key: str) -> str | None:
-        value = self.values.pop(key, None)
-        if value is not None and (not isinstance(value, str) or not value.strip() or "\0" in value):
-            self.fail(key, "must be a text that is not empty")
-        return value
-
-    def need(self, key: str) -> str:
-        value = self.text(key)
-        if value is None:
-            for near in difflib.get_close_matches(key, self.values, n=1, cutoff=0.7):
-                self.fail(near, f"is not a key that exoscope knows; {key} is needed")
-            self.reader.fail(self.name, f"needs {key}")
-        return value
-
-    def flag(self, key: str) -> bool:
-        value = self.values.pop(key, False)
-        if not isinstance(value, bool):
-            self.fail(key, "must be true or false")
-        return value
-
-    def path(self, key: str) -> Path | None:
-        value = self.text(key)
-        return None if value is None else self.reader.base / Path(value).expanduser()
-
-    def secret(self, key: str) -> SecretRef | None:
-        value = self.values.pop(key, None)
-        if value is None:
-            return None
-        scheme, colon, rest = value.partition(":") if isinstance(value, str) else ("", "", "")
-        if not colon or scheme not in get_args(Scheme) or not rest.strip():
-            # Whatever stands there may be the secret itself: it is not repeated.
-            self.fail(
-                key, "must be a reference (env:NAME, file:PATH, keyring:SERVICE/USER or exec:COMMAND), never a secret"
-            )
-        if scheme == "keyring" and not all(rest.partition("/")):
-            self.fail(key, "must be keyring:SERVICE/USER")
-        return SecretRef(scheme=msgspec.convert(scheme, Scheme), text=rest, base=self.reader.base)
-
-    def url(self, key: str) -> str | None:
-        value = self.text(key)
-        if value is None:
-            return None
-        try:
-            parts = urlsplit(value)
-            good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        except ValueError:
-            good = False
-        if not good:
-            self.fail(key, "must be an https:// URL")
-        if parts.username or parts.password or parts.query or parts.fragment:
-            self.fail(key, "must be a URL without user, password, query and fragment")
-        return value
-
-    def done(self) -> None:
-        for key in self.values:
-            self.fail(key, "is not a key that exoscope knows")
-
-
 class _Reader:
     def __init__(self, path: Path, text: str) -> None:
         self.path = path
@@ -197,13 +124,13 @@ class _Reader:
         raise BadInput(f"{self.path}{f' line {line}' if line else ''}: {name + ' ' if name else ''}{why}")
 
     def profile(self, values: dict[str, Any]) -> Profile:
-        top = _Table(self, (), values)
+        top = Table(self, (), values)
         tenant = top.need("tenant")
-        if not _GUID.fullmatch(tenant) and not _DOMAIN.fullmatch(tenant):
+        if not GUID.fullmatch(tenant) and not _DOMAIN.fullmatch(tenant):
             top.fail("tenant", "must be a Guid or a domain (never common or organizations)")
         self.tenant = tenant.casefold()
         organization = top.text("organization") or tenant
-        if not _GUID.fullmatch(organization) and not _DOMAIN.fullmatch(organization):
+        if not GUID.fullmatch(organization) and not _DOMAIN.fullmatch(organization):
             top.fail("organization", "must be the tenant's initial domain (name.onmicrosoft.com)")
         cloud = top.text("cloud") or "worldwide"
         if cloud not in get_args(Cloud):
@@ -214,7 +141,11 @@ class _Reader:
             top.fail("cloud", f"must be one of {', '.join(get_args(Cloud))}")
         known = cloud_endpoints(cloud)
         transport = self._sub(top, "transport", self._transport)
-        operator = self._sub(top, "operator", self._operator)
+        operator = self._sub(
+            top,
+            "operator",
+            lambda table: read_operator(table, cloud=msgspec.convert(cloud, Cloud), organization=organization),
+        )
         endpoints = self._sub(top, "endpoints", self._endpoints) or Endpoints(
             authority=known.authority, graph=known.graph, exchange=known.exchange
         )
@@ -237,15 +168,15 @@ class _Reader:
             state=state,
         )
 
-    def _sub(self, top: _Table, name: str, read: Callable[[_Table], Any]) -> Any:
+    def _sub(self, top: Table, name: str, read: Callable[[Table], Any]) -> Any:
         if name not in top.values:
             return None
-        table = _Table(self, (*top.name, name), top.values.pop(name))
+        table = Table(self, (*top.name, name), top.values.pop(name))
         result = read(table)
         table.done()
         return result
 
-    def _transport(self, table: _Table) -> Transport | LocalPwsh | AdminApiRoad | None:
+    def _transport(self, table: Table) -> Transport | LocalPwsh | AdminApiRoad | None:
         if not table.values:
             return None
         kind = table.need("kind")
@@ -257,7 +188,7 @@ class _Reader:
             table.fail("kind", 'must be "gateway", "pwsh" or "admin-api"')
         return self._gateway(table)
 
-    def _gateway(self, table: _Table) -> Transport:
+    def _gateway(self, table: Table) -> Transport:
         url = table.url("url")
         if url is None:
             self.fail(table.name, "needs url")
@@ -285,52 +216,17 @@ class _Reader:
             self.fail(table.name, 'takes certificate and key, both, with auth = "certificate" and no other')
         return transport
 
-    def _one_of(self, table: _Table, given: Mapping[str, bool]) -> None:
+    def _one_of(self, table: Table, given: Mapping[str, bool]) -> None:
         chosen = [name for name, there in given.items() if there]
         if len(chosen) != 1:
             self.fail(
                 table.name, f"needs exactly one of {', '.join(given)}" + (f", not {len(chosen)}" if chosen else "")
             )
 
-    def _passphrase(self, table: _Table, certificate: Path | None) -> SecretRef | None:
-        passphrase = table.secret("passphrase")
-        if passphrase is not None and certificate is None:
-            table.fail("passphrase", "goes with certificate only")
-        return passphrase
-
-    def _operator(self, table: _Table) -> Operator:
-        certificate = table.path("certificate")
-        operator = Operator(
-            client_id=self._client_id(table),
-            secret=table.secret("secret"),
-            certificate=certificate,
-            passphrase=self._passphrase(table, certificate),
-            managed_identity=table.flag("managed_identity"),
-            device_code=table.flag("device_code"),
-        )
-        self._one_of(
-            table,
-            {
-                "secret": operator.secret is not None,
-                "certificate": certificate is not None,
-                "managed_identity": operator.managed_identity,
-                "device_code": operator.device_code,
-            },
-        )
-        if operator.client_id is None and not operator.managed_identity:
-            self.fail(table.name, "needs client_id")
-        return operator
-
-    def _client_id(self, table: _Table) -> str | None:
-        client_id = table.text("client_id")
-        if client_id is not None and not _GUID.fullmatch(client_id):
-            table.fail("client_id", "must be an application (client) id, a Guid")
-        return client_id
-
-    def _apps(self, table: _Table) -> dict[str, AppCredential]:
+    def _apps(self, table: Table) -> dict[str, AppCredential]:
         apps: dict[str, AppCredential] = {}
         for app_id in list(table.values):
-            if not _GUID.fullmatch(app_id):
+            if not GUID.fullmatch(app_id):
                 table.fail(app_id, "must be an application (client) id, a Guid")
             if app_id.casefold() in apps:
                 table.fail(app_id, "stands there twice")
@@ -338,19 +234,22 @@ class _Reader:
             apps[app_id.casefold()] = credential
         return apps
 
-    def _credential(self, table: _Table) -> AppCredential:
+    def _credential(self, table: Table) -> AppCredential:
         certificate = table.path("certificate")
         credential = AppCredential(
-            secret=table.secret("secret"), certificate=certificate, passphrase=self._passphrase(table, certificate)
+            secret=table.secret("secret"),
+            certificate=certificate,
+            passphrase=passphrase(table, certificate is not None),
         )
         self._one_of(table, {"secret": credential.secret is not None, "certificate": certificate is not None})
         return credential
 
-    def _endpoints(self, table: _Table) -> Endpoints:
+    def _endpoints(self, table: Table) -> Endpoints:
         origins = {name: self._origin(table, name) for name in ("authority", "graph", "exchange")}
-        return Endpoints(**origins, ca=table.path("ca"), own=True)
+        resource = self._origin(table, "exchange_resource") if "exchange_resource" in table.values else None
+        return Endpoints(**origins, ca=table.path("ca"), own=True, exchange_resource=resource)
 
-    def _origin(self, table: _Table, name: str) -> str:
+    def _origin(self, table: Table, name: str) -> str:
         url = table.url(name)
         if url is None:
             self.fail(table.name, f"needs {name}: a profile names all of its endpoints or none")
@@ -363,7 +262,7 @@ class _Reader:
             table.fail(name, "must be an origin: https://host[:port]")
         return f"https://{parts.netloc.lower()}"
 
-    def _waits(self, table: _Table, *, local: bool) -> Waits:
+    def _waits(self, table: Table, *, local: bool) -> Waits:
         given: dict[str, float] = {}
         for name in Waits.__struct_fields__:
             value = table.values.pop(name, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import field
 
@@ -13,6 +13,10 @@ from exoscope.model.tenant import Cloud
 
 Scheme = Literal["env", "file", "keyring", "exec"]
 Auth = Literal["negotiate", "kerberos", "ntlm", "certificate", "basic"]
+Kind = Literal["interactive", "device-code", "certificate", "secret", "managed-identity", "federated"]
+Cache = Literal["encrypted", "file"]
+MICROSOFT: Final = "microsoft"
+"""In the place of a client id: the clients of Microsoft's own modules (:mod:`exoscope.entra.clients`)."""
 
 
 class SecretRef(Noun, frozen=True):
@@ -75,8 +79,24 @@ class AdminApiRoad(Noun, frozen=True):
     kind: Literal["admin-api"]
 
 
+class Federated(Noun, frozen=True):
+    """Whose token signs an app in, in the place of a credential: the platform of the job gives it, Entra trusts that platform.
+
+    ``reference``: where the token is found, for any other platform; ``service_connection``: of Azure Pipelines.
+    """
+
+    provider: Literal["github-actions", "azure-pipelines", "reference"]
+    reference: SecretRef | None = None
+    service_connection: str | None = None
+
+
 class Operator(Noun, frozen=True):
-    """Who exoscope acts as. Exactly one way of signing in is set. ``client_id`` is None only for a system-assigned identity."""
+    """Who exoscope acts as. Exactly one way of signing in is set.
+
+    ``client_id`` is None only for a system-assigned identity; :data:`MICROSOFT` stands for the clients of Microsoft's own modules.
+    Of people: ``account`` is the sign-in name that is expected, ``partner``: the account is of another tenant than the profile's,
+    ``cache``: where the sign-in is kept (None: it is not). ``graph_writes``: who changes things in Graph, where that is another.
+    """
 
     client_id: str | None
     secret: SecretRef | None = None
@@ -84,6 +104,24 @@ class Operator(Noun, frozen=True):
     passphrase: SecretRef | None = None
     managed_identity: bool = False
     device_code: bool = False
+    interactive: bool = False
+    federated: Federated | None = None
+    account: str | None = None
+    partner: bool = False
+    cache: Cache | None = None
+    graph_writes: Operator | None = None
+
+    @property
+    def kind(self) -> Kind:
+        """How it signs in."""
+        ways: tuple[tuple[Kind, bool], ...] = (
+            ("managed-identity", self.managed_identity),
+            ("interactive", self.interactive),
+            ("device-code", self.device_code),
+            ("federated", self.federated is not None),
+            ("certificate", self.certificate is not None),
+        )
+        return next((kind for kind, there in ways if there), "secret")
 
 
 class AppCredential(Noun, frozen=True):
@@ -95,13 +133,17 @@ class AppCredential(Noun, frozen=True):
 
 
 class Endpoints(Noun, frozen=True):
-    """Origins (``https://host[:port]``) that tokens go to, and a private CA. ``own``: the profile names them itself."""
+    """Origins (``https://host[:port]``) that tokens go to, and a private CA. ``own``: the profile names them itself.
+
+    ``exchange_resource``: what a token for Exchange is asked for, where that is not the cloud's own.
+    """
 
     authority: str
     graph: str
     exchange: str
     ca: Path | None = None
     own: bool = False
+    exchange_resource: str | None = None
 
 
 class Profile(Noun, frozen=True):

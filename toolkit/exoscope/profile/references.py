@@ -22,7 +22,23 @@ def resolve(ref: SecretRef, environ: Mapping[str, str] | None = None) -> Secret:
     Raises BadInput when it is missing, empty, unreadable, or (file) readable by others.
     """
     read = {"env": _env, "file": _file, "keyring": _keyring, "exec": _exec}[ref.scheme]
-    text = read(ref, os.environ if environ is None else environ)
+    return _whole(ref, read(ref, os.environ if environ is None else environ))
+
+
+def resolve_open(ref: SecretRef, environ: Mapping[str, str] | None = None) -> Secret:
+    """As :func:`resolve`, but a file may be readable by others: a platform writes its tokens with a mode of its own choice (a
+    projected token of Kubernetes belongs to root), and they live minutes.
+    """
+    if ref.scheme != "file":
+        return resolve(ref, environ)
+    try:
+        data = (ref.base / ref.text).expanduser().read_bytes()
+    except OSError as error:
+        raise BadInput(f"the token {ref} cannot be read: {error.strerror}") from None
+    return _whole(ref, _decoded(ref, data))
+
+
+def _whole(ref: SecretRef, text: str) -> Secret:
     for end in ("\r\n", "\n"):
         if text.endswith(end):
             text = text[: -len(end)]
@@ -40,7 +56,10 @@ def _env(ref: SecretRef, environ: Mapping[str, str]) -> str:
 
 
 def _file(ref: SecretRef, environ: Mapping[str, str]) -> str:
-    data = system.read_private((ref.base / ref.text).expanduser())
+    return _decoded(ref, system.read_private((ref.base / ref.text).expanduser()))
+
+
+def _decoded(ref: SecretRef, data: bytes) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:

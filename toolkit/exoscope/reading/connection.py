@@ -41,6 +41,7 @@ class Connection:
         self.tokens = Tokens(profile, clock, self._say)
         self._exchange: ExchangeSession | None = None
         self._graph: GraphClient | None = None
+        self._writer: GraphClient | None = None
         self._apps: dict[str, GraphClient] = {}
         self._organization: OrganizationRow | None = None
         self._named = False
@@ -92,6 +93,31 @@ class Connection:
         self._organization, self._graph = organization, client
         return client
 
+    @property
+    def graph_writes(self) -> GraphClient:
+        """Graph as whoever changes things there: the operator, or the profile's operator for Graph writes, signed in now.
+
+        Its token must be of the tenant that Graph proved to be in. Raises SignInFailed, WrongTenant.
+        """
+        meant = self.prove_tenant().id
+        if not self.tokens.asks_more_to_write:
+            return self._open_graph()
+        if self._writer is None:
+            issued = self.tokens.operator("graph", writing=True).tenant_id
+            if issued is None or issued.casefold() != meant.casefold():
+                raise WrongTenant(
+                    f"the token for Graph writes is of the tenant {issued or 'that it does not name'}; meant is {meant}",
+                    next=_NEXT,
+                )
+            ends = self.profile.endpoints
+            self._writer = GraphClient(
+                ends.graph,
+                lambda fresh: self.tokens.operator("graph", fresh=fresh, writing=True),
+                self.clock,
+                ca=ends.ca,
+            )
+        return self._writer
+
     def as_app(self, app_id: str, *, fresh: bool = False) -> GraphClient:
         """Graph as the app itself. ``fresh``: with a token issued now, which carries the consents of now.
 
@@ -133,9 +159,10 @@ class Connection:
         session, self._exchange = self._exchange, None
         if session is not None:
             session.close()
-        for client in [*([self._graph] if self._graph else []), *self._apps.values()]:
-            client.close()
-        self._graph, self._apps = None, {}
+        for client in (self._graph, self._writer, *self._apps.values()):
+            if client is not None:
+                client.close()
+        self._graph, self._writer, self._apps = None, None, {}
 
     def _meant(self, organization: OrganizationRow) -> None:
         meant = self.profile.tenant

@@ -70,7 +70,7 @@ class LiveTenancy:
         """See :class:`exoscope.running.ports.Tenancy`."""
         self._written.add(step.app_id)
         if call.request is not None:
-            reply = entra.perform(self._connection.graph, call.request)
+            reply = entra.perform(self._connection.graph_writes, call.request)
             return tuple(dict.fromkeys(each for each in (reply.request_id, reply.client_request_id) if each))
         self._connection.exchange.run(call.script or "", deadline=WRITE_SECONDS)
         return ()
@@ -169,7 +169,7 @@ def desk_for(profile: Profile, store: Store, *, clock: Clock, progress: Progress
         "long_token": float(profile.waits.long_token),
     }
     lengthen = not on_loopback(profile)
-    operator = profile.operator.client_id if profile.operator is not None else None
+    operator = "interactive" if profile.operator is None else profile.operator.client_id
 
     @contextmanager
     def opened(plan: Plan) -> Iterator[Opened]:

@@ -242,6 +242,11 @@ def kill_group(process: subprocess.Popen[bytes]) -> None:
         process.wait(timeout=5)
 
 
+def at_terminal() -> bool:
+    """Is somebody here who can be asked to do something?"""
+    return sys.stdin is not None and sys.stdin.isatty() and sys.stderr is not None and sys.stderr.isatty()
+
+
 def state_folder() -> Path:
     """The user's folder for state (journals, locks) on this system. Not made."""
     from platformdirs import user_state_path

@@ -1,6 +1,7 @@
 """AADSTS errors: codes, HTTP status, OAuth error, texts and the JSON they come in.
 
-Source: Microsoft's reference-error-codes page, which warns not to depend on the texts.
+Sources: Microsoft's reference-error-codes page, which warns not to depend on the texts; for federated credentials the
+troubleshooting pages of Azure workload identity, Azure DevOps and GitLab.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-# code: (HTTP status, OAuth error, text). {app}, {tenant}, {name} and {resource} are filled in.
+# code: (HTTP status, OAuth error, text). {app}, {tenant}, {name}, {issuer}, {subject} and {audience} are filled in.
 ERRORS: Mapping[int, tuple[int, str, str]] = {
     7000215: (
         401,
@@ -96,6 +97,105 @@ ERRORS: Mapping[int, tuple[int, str, str]] = {
         "invalid_grant",
         "Access has been blocked by Conditional Access policies. The access policy does not allow token issuance.",
     ),
+    700011: (400, "unauthorized_client", "Application with identifier {app} was not found in the directory."),
+    70001: (400, "unauthorized_client", "The application named {app} is disabled in the tenant named {tenant}."),
+    65001: (
+        400,
+        "invalid_grant",
+        "The user or administrator has not consented to use the application with ID '{app}'. Send an interactive "
+        "authorization request for this user and resource.",
+    ),
+    65004: (400, "access_denied", "User declined to consent to access the app."),
+    90094: (
+        400,
+        "access_denied",
+        "An administrator of {tenant} has set a policy that prevents you from granting the application with ID '{app}' the "
+        "permissions it is requesting. Contact an administrator of {tenant}, who can grant permissions to this "
+        "application on your behalf.",
+    ),
+    650056: (
+        400,
+        "unauthorized_client",
+        "Misconfigured application. This could be due to one of the following: the client has not listed any permissions for "
+        "'{name}' in the requested permissions in the client's application registration. Or, the admin has not consented "
+        "in the tenant.",
+    ),
+    650057: (
+        400,
+        "invalid_resource",
+        "Invalid resource. The client has requested access to a resource which is not listed in the requested permissions in "
+        "the client's application registration. Client app ID: {app}.",
+    ),
+    500133: (400, "invalid_grant", "Assertion is not within its valid time range."),
+    50034: (400, "invalid_grant", "The user account {name} does not exist in the {tenant} directory."),
+    50011: (
+        400,
+        "invalid_request",
+        "The redirect URI '{name}' specified in the request does not match the redirect URIs configured for the application "
+        "'{app}'.",
+    ),
+    50013: (
+        400,
+        "invalid_grant",
+        "Assertion failed signature validation. [Reason - The provided signature value did not match the expected signature "
+        "value.]",
+    ),
+    50020: (
+        400,
+        "interaction_required",
+        "User account '{name}' from identity provider does not exist in tenant '{tenant}' and cannot access the application "
+        "'{app}' in that tenant.",
+    ),
+    50027: (400, "invalid_request", "Invalid JWT token."),
+    50076: (
+        400,
+        "interaction_required",
+        "Due to a configuration change made by your administrator, or because you moved to a new location, you must use "
+        "multi-factor authentication to access '{name}'.",
+    ),
+    50105: (400, "access_denied", "The signed in user is not assigned to a role for the application '{app}'."),
+    50173: (
+        400,
+        "invalid_grant",
+        "The provided grant has expired due to it being revoked, a fresh auth token is needed.",
+    ),
+    530003: (400, "interaction_required", "Your device is required to be managed to access this resource."),
+    70000: (400, "invalid_grant", "Provided grant is invalid or malformed. {name}"),
+    70008: (400, "invalid_grant", "The provided authorization code or refresh token has expired due to inactivity."),
+    700082: (400, "invalid_grant", "The refresh token has expired due to inactivity."),
+    501481: (
+        400,
+        "invalid_grant",
+        "The Code_Verifier does not match the code_challenge supplied in the authorization request.",
+    ),
+    9002325: (
+        400,
+        "invalid_request",
+        "Proof Key for Code Exchange is required for cross-origin authorization code redemption.",
+    ),
+    70021: (
+        400,
+        "invalid_request",
+        "No matching federated identity record found for presented assertion. Assertion Issuer: '{issuer}'. Assertion Subject: "
+        "'{subject}'. Assertion Audience: '{audience}'.",
+    ),
+    700211: (
+        400,
+        "invalid_request",
+        "No matching federated identity record found for presented assertion issuer '{name}'. Please ensure the issuer matches "
+        "the federated identity credential.",
+    ),
+    700212: (
+        400,
+        "invalid_request",
+        "No matching federated identity record found for presented assertion audience '{name}'.",
+    ),
+    700213: (
+        400,
+        "invalid_request",
+        "No matching federated identity record found for presented assertion subject '{name}'. Please check your federated "
+        "identity credential Subject, Audience and Issuer against the presented assertion.",
+    ),
     70003: (400, "unsupported_grant_type", "The app requested an unsupported grant type '{name}'."),
     900144: (400, "invalid_request", "The request body must contain the following parameter: '{name}'."),
     70016: (
@@ -129,7 +229,8 @@ class AadSts(Exception):
 def answer(error: AadSts, *, tenant: str, correlation_id: str | None, now: datetime) -> tuple[int, dict[str, Any]]:
     """HTTP status and body of an error."""
     status, name, text = ERRORS[error.code]
-    values = {"app": "", "name": "", "tenant": tenant, **error.values}
+    blank = dict.fromkeys(("app", "name", "issuer", "subject", "audience"), "")
+    values = {**blank, "tenant": tenant, **error.values}
     trace, correlation = str(uuid.uuid4()), correlation_id or str(uuid.uuid4())
     moment = now.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
     told = text.format_map(values)

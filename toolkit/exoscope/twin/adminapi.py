@@ -16,7 +16,7 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
-from exoscope.catalog import EXCHANGE, MANAGE_AS_APP
+from exoscope.catalog import EXCHANGE, MANAGE_AS_APP, MANAGE_AS_USER
 from exoscope.outcome import GuardRefused
 from exoscope.powershell import LiteralError, Operation, Pipeline, literal, read
 from exoscope.twin.adminapi_answers import Answer, empty, expired, failed, fault, forbidden, rows_answer
@@ -151,7 +151,7 @@ class AdminApi:
         if principal is None:
             return Answer(401, {"WWW-Authenticate": 'Bearer client_id="exchange", error="invalid_token"'}, None)
         # the role claim is what the service looks at, and it does not say so
-        if not principal.operator or MANAGE_AS_APP not in principal.roles:
+        if not principal.operator or not {MANAGE_AS_APP, MANAGE_AS_USER} & set(principal.roles):
             return forbidden(None)
         return principal
 

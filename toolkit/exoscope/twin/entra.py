@@ -1,4 +1,4 @@
-"""The twin's sign-in: OpenID configuration and token endpoint (secret, certificate, device code).
+"""The twin's sign-in: OpenID configuration and token endpoint (secret, certificate, a platform's token, device code, browser).
 
 What signs in are the sandbox's own credentials, which no answer of Graph or Exchange shows, and those made through Graph.
 """
@@ -22,17 +22,15 @@ from exoscope.catalog import CLOUDS, EXCHANGE, GRAPH, MANAGE_AS_APP
 from exoscope.model import App, Noun
 from exoscope.twin import aadsts
 from exoscope.twin.aadsts import AadSts
+from exoscope.twin.authorize import Asked, People
 from exoscope.twin.errors import Unread
+from exoscope.twin.federation import Federation
 from exoscope.twin.keychain import Held, new_secret
 from exoscope.twin.tenant import TwinTenant
 from exoscope.twin.tokens import TokenRefused, Tokens, assertion_header, read_assertion, thumbprints
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
-EXCHANGE_MODULE_CLIENT = (
-    "fb78d390-0c51-40cd-8e17-fdbfab77341b"  # the public client Microsoft's own module signs in with
-)
-
 OPERATOR_GRAPH_ROLES = (
     "AdministrativeUnit.Read.All",
     "AppRoleAssignment.ReadWrite.All",
@@ -55,10 +53,10 @@ class Operator(Noun, frozen=True):
 
 
 class _DeviceCode:
-    __slots__ = ("ends", "polls", "resource")
+    __slots__ = ("asked", "ends", "polls")
 
-    def __init__(self, resource: str, ends: float) -> None:
-        self.resource = resource
+    def __init__(self, asked: Asked, ends: float) -> None:
+        self.asked = asked
         self.ends = ends
         self.polls = 0
 
@@ -103,12 +101,16 @@ class Entra:
         self._names["https://outlook.office.com"] = EXCHANGE
         self._devices: dict[str, _DeviceCode] = {}
         self._lock = threading.Lock()
+        self.people = People(self, self._resource)
+        self.federation = Federation()
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """The WSGI application: every path begins with the tenant."""
         request = Request(environ)
         try:
             status, body = 200, self._route(request)
+            if isinstance(body, Response):
+                return body(environ, start_response)
         except AadSts as error:
             told = self.tenant.state.tenant.id
             status, body = aadsts.answer(
@@ -126,7 +128,7 @@ class Entra:
         response.headers["Cache-Control"] = "no-store, no-cache"
         return response(environ, start_response)
 
-    def _route(self, request: Request) -> dict[str, Any]:
+    def _route(self, request: Request) -> dict[str, Any] | Response:
         segment, _, rest = request.path.lstrip("/").partition("/")
         self.check_tenant(segment)
         documents = {
@@ -134,6 +136,8 @@ class Entra:
             "discovery/v2.0/keys": self.tokens.jwks,
         }
         posts = {"oauth2/v2.0/token": self.token, "oauth2/v2.0/devicecode": self.device_code}
+        if rest == "oauth2/v2.0/authorize" and request.method == "GET":
+            return self.people.authorize(request)
         if rest in documents and request.method == "GET":
             return documents[rest]()
         if rest in posts and request.method == "POST":
@@ -206,18 +210,20 @@ class Entra:
             return self._client_credentials(client, form)
         if grant == DEVICE_GRANT:
             return self._device_token(client, form)
+        if grant in ("authorization_code", "refresh_token"):
+            self.people.check(client)
+            redeem = self.people.redeem if grant == "authorization_code" else self.people.refresh
+            return redeem(client, form)
         raise AadSts(70003, name=grant)
 
     def device_code(self, form: Mapping[str, str]) -> dict[str, Any]:
         """Begin a device code sign-in of the sandbox's operator, who approves it by himself after a poll. Raises AadSts."""
         client = form.get("client_id", "")
-        self._public_client(client)
-        words = [word for word in form.get("scope", "").split() if word not in ("openid", "profile", "offline_access")]
-        if len(words) != 1:
-            raise AadSts(70011, name=form.get("scope", ""))
+        self.people.check(client)
+        asked = self.people.asked(client, form.get("scope", ""))
         code, user_code = secrets.token_urlsafe(24), secrets.token_hex(4).upper()
         with self._lock:
-            self._devices[code] = _DeviceCode(self._resource(words[0]), self.tokens.clock.now().timestamp() + 900)
+            self._devices[code] = _DeviceCode(asked, self.tokens.clock.now().timestamp() + 900)
         page = f"{self.origin}/common/oauth2/deviceauth"
         return {
             "user_code": user_code,
@@ -253,16 +259,10 @@ class Entra:
         roles: tuple[str, ...],
         *,
         operator: bool = False,
-        user: str | None = None,
     ) -> dict[str, Any]:
-        token = self.tokens.issue(
-            app_id=app_id, object_id=object_id, resource=resource, roles=roles, operator=operator, user=user
-        )
+        token = self.tokens.issue(app_id=app_id, object_id=object_id, resource=resource, roles=roles, operator=operator)
         seconds = int(self.tokens.operator_lifetime if operator else self.tokens.lifetime)
-        answer: dict[str, Any] = {"token_type": "Bearer", "expires_in": seconds, "ext_expires_in": seconds}
-        if user:
-            answer["scope"] = " ".join(roles)
-        return {**answer, "access_token": token}
+        return {"token_type": "Bearer", "expires_in": seconds, "ext_expires_in": seconds, "access_token": token}
 
     def _known(self, client: str) -> App | None:
         """The app that signs in; None: the operator. Raises AadSts when it is not in the tenant, or disabled."""
@@ -299,6 +299,9 @@ class Entra:
             raise AadSts(7000218)
 
     def _prove_assertion(self, client: str, assertion: str, held: list[Held], now: datetime) -> None:
+        if self.federation.is_platforms(client, assertion):
+            self.federation.prove(client, assertion, now)
+            return
         try:
             header = assertion_header(assertion)
             name = "x5t#S256" if "x5t#S256" in header else "x5t"
@@ -344,12 +347,8 @@ class Entra:
             raise AadSts(500011, name=name)
         return known
 
-    def _public_client(self, client: str) -> None:
-        if client.casefold() not in (self.operator.app_id.casefold(), EXCHANGE_MODULE_CLIENT):
-            raise AadSts(700016, app=client)
-
     def _device_token(self, client: str, form: Mapping[str, str]) -> dict[str, Any]:
-        self._public_client(client)
+        self.people.check(client)
         if form.get("client_secret") or form.get("client_assertion"):
             raise AadSts(700025)
         with self._lock:
@@ -362,9 +361,7 @@ class Entra:
             if device.polls <= self.faults.device_polls:
                 raise AadSts(70016)
             del self._devices[form["device_code"]]
-        operator = self.operator
-        roles = operator.graph_roles if device.resource == GRAPH else operator.exchange_roles
-        return self._answer(client, operator.object_id, device.resource, roles, operator=True, user=operator.upn)
+        return self.people.answer(device.asked)
 
 
 def _is_guid(text: str) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from exoscope.catalog import MANAGE_AS_APP
+from exoscope.catalog import MANAGE_AS_APP, MANAGE_AS_USER
 from exoscope.powershell import Operation, Pipeline
 from exoscope.twin.errors import NotModelled, Unread
 from exoscope.twin.exchange import CMDLETS, Call, Cmdlet, CmdletError, Connection, check_modelled
@@ -34,6 +34,8 @@ class Holder(Protocol):
     def roles(self) -> tuple[str, ...]: ...
     @property
     def expires_at(self) -> datetime: ...
+    @property
+    def user(self) -> str | None: ...
 
 
 Validate = Callable[[str], Holder | None]
@@ -65,7 +67,7 @@ class Session:
     def connect(self, parameters: Mapping[str, Any]) -> None:
         """What the connecting prelude does. Raises CmdletError: its failures end the pipeline."""
         given = {key.lower(): value for key, value in parameters.items()}
-        for name in ("AccessToken", "Organization", "CommandName"):
+        for name in ("AccessToken", "CommandName"):
             if not given.get(name.lower()):
                 raise CmdletError(
                     "System.Management.Automation.ParameterBindingException",
@@ -77,11 +79,11 @@ class Session:
         self._faulty("Connect-ExchangeOnline", threading.Event(), lambda: None)
         token = given["accesstoken"]
         holder = self._validate(token)
-        if holder is None or MANAGE_AS_APP not in holder.roles:
+        if holder is None or not {MANAGE_AS_APP, MANAGE_AS_USER} & set(holder.roles):
             # the role claim is what the service looks at; without it the answer is the same as for a bad token
             raise CmdletError("System.Exception", "UnAuthorized", category="AuthenticationError")
         tenant = self.tenant.state.tenant
-        organization = str(given["organization"])
+        organization = self._organization(given, holder)
         if fold(organization) not in (fold(tenant.domain), fold(tenant.id)):
             raise CmdletError(
                 "System.Exception",
@@ -98,6 +100,26 @@ class Session:
             object_id=holder.object_id,
             reads_only=self._read_only(holder.app_id),
         )
+
+    def _organization(self, given: Mapping[str, Any], holder: Holder) -> str:
+        """The organisation that the connection names, which depends on the kind of token. Raises CmdletError."""
+        organization, delegated = given.get("organization"), given.get("delegatedorganization")
+        user = given.get("userprincipalname")
+        if not organization and not delegated and not user:
+            raise CmdletError(
+                "System.Exception",
+                "Either one of Organization, DelegatedOrganization or UserPrincipalName should be provided with the AccessToken",
+                category="InvalidArgument",
+            )
+        if (user or delegated) and holder.user is None:
+            raise CmdletError("System.Exception", "UnAuthorized", category="AuthenticationError")
+        if user and fold(str(user)) != fold(holder.user or ""):
+            raise CmdletError(
+                "System.Exception",
+                f"The user '{user}' isn't the user of the access token.",
+                category="AuthenticationError",
+            )
+        return str(delegated or organization or self.tenant.state.tenant.domain)
 
     def module(self) -> tuple[str, str, str]:
         """What the prelude that tries the module answers: versions of PowerShell and of the module, and the latter's folder.

@@ -401,6 +401,7 @@ def sandbox(served: Snapshot, folder: Path, delays: Delays) -> Iterator[dict[str
     snapshots.save(served, folder / "tenant.json")
     words = ["--snapshot", str(folder / "tenant.json"), "--dir", str(folder / "box")]
     words += ["--propagation", str(delays.propagation), "--token-lifetime", str(delays.lifetime)]
+    words += ["--operator-lifetime", "600"]  # a slow machine is not the subject
     process = subprocess.Popen(
         [sys.executable, "-m", "exoscope", "sandbox", "serve", *words], stdout=subprocess.PIPE, text=True
     )

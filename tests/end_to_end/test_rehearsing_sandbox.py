@@ -21,6 +21,7 @@ import requests
 
 from exoscope import snapshot
 from exoscope.clock import SystemClock
+from exoscope.entra import Tokens
 from exoscope.exchange.tests import test_policy as check_policy
 from exoscope.profile import load_profile, resolve
 from exoscope.reading import Connection
@@ -121,6 +122,7 @@ def test_everything_in_the_folder_is_its_owners(tmp_path: Path) -> None:
 
 def test_the_profile_is_ready_to_use(tmp_path: Path) -> None:
     options = ("--dir", str(tmp_path / "box"), "--propagation", "1.5", "--token-lifetime", "4")
+    options += ("--operator-lifetime", "600")
     with sandbox(*options) as (_, ready):
         profile = load_profile(Path(ready["profile"]), {})
         waits = profile.waits
@@ -139,6 +141,9 @@ def test_the_profile_is_ready_to_use(tmp_path: Path) -> None:
             assert resolve(credential.secret, {}).reveal() == Path(path).read_text()
         assert profile.operator is not None
         assert profile.operator.client_id not in ready["secrets"]
+        tokens = Tokens(profile, SystemClock())
+        lives = [tokens.operator("graph"), tokens.app(next(iter(ready["secrets"])))]
+        assert [(each.expires_at - each.issued_at).total_seconds() for each in lives] == [600, 4]
 
 
 def test_another_tenant_is_brought_to_life(tmp_path: Path) -> None:

@@ -48,6 +48,12 @@ command = frame.Group(
     help="How long a token acts.",
 )
 @click.option(
+    "--operator-lifetime",
+    type=click.FloatRange(1),
+    metavar="SECONDS",
+    help="How long a token of the sandbox's operator acts; else as long as any.",
+)
+@click.option(
     "--throttle",
     type=click.FloatRange(0, min_open=True),
     metavar="RATE",
@@ -77,6 +83,7 @@ def serve(
     port: int,
     propagation: float,
     token_lifetime: float,
+    operator_lifetime: float | None,
     throttle: float | None,
     directory: Path | None,
     pwsh: Path | None,
@@ -95,6 +102,7 @@ def serve(
         port=port,
         propagation=propagation,
         token_lifetime=token_lifetime,
+        operator_lifetime=operator_lifetime,
         throttle=throttle,
         directory=directory,
         pwsh=pwsh,

@@ -86,8 +86,9 @@ def compare(
         ):
             continue  # it stays under the policies, and nothing that is left to do bears on it
         joined, left_out = allowed - wanted, wanted - allowed - unknown
-        covered = now.addresses(()) if expected is None else expected
-        outside, lost = joined - covered, left_out & covered if expected is not None else left_out
+        # Without an intent (an undo): whom the app reaches now it may go on to reach, and whom it does not it cannot lose.
+        kept = expected if app.entries else now.sets(app.app_id, permission)[0]
+        outside, lost = (joined, left_out) if kept is None else (joined - kept, left_out & kept)
         if joined - outside:
             notes.append(f"{permission}: {_list(joined - outside)} joined the scope since the plan")
         if left_out - lost:

@@ -35,6 +35,7 @@ DOUBTS = 5
 """Readings of the tenant that failed proofs may cost without showing that anything moved: where much fails, it is not for that."""
 TRIES = 4
 """How often one proof is asked while the tenant moves under it."""
+NOES = (Verdict.VIOLATED, Verdict.UNKNOWN)
 
 WRITE_SECONDS = exchange.DEADLINE
 """How long a write over Exchange may take; what became of one that took longer is found out by reading."""
@@ -108,17 +109,22 @@ class LiveTenancy:
         return Evidence(proof.verdict, proof.why, proof.summary, proof.code, proof.ready_at)
 
     def _asked(self, plan: Plan, app: AppPlan, planned: str, ask: Callable[[Reach], GateProof]) -> GateProof:
-        """A proof, asked again over a new reading where it says no and somebody joined or left meanwhile. ``planned``: what the
-        plan calls the app."""
-        for _ in range(TRIES):
-            reach = self._reached(plan, planned)
-            proof = ask(reach)
-            if proof.verdict not in (Verdict.VIOLATED, Verdict.UNKNOWN) or self._doubts == DOUBTS:
+        """A proof that says no is asked again over a new reading: it is believed where nobody joined or left in between.
+        ``planned``: what the plan calls the app."""
+        reach = self._reached(plan, planned)
+        proof = ask(reach)
+        for _ in range(TRIES - 1):
+            if proof.verdict not in NOES or self._doubts == DOUBTS:
                 return proof
             self._snapshot = None
-            if not moved_between(app, reach, self._reached(plan, planned)):
+            later = self._reached(plan, planned)
+            proof = ask(later)
+            if proof.verdict in NOES and not moved_between(app, reach, later):
                 self._doubts += 1
                 return proof
+            reach = later
+        if proof.verdict not in NOES:
+            return proof
         return GateProof(Verdict.UNKNOWN, f"people join or leave faster than they can be asked about: {proof.why}")
 
     def snapshot(self, plan: Plan, app: str | None = None) -> Snapshot:

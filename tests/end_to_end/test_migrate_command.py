@@ -142,6 +142,7 @@ def test_options_reach_the_plan(run: Run, tmp_path: Path) -> None:
         (["--advance"], "reads the tenant itself"),
         (["--hash", "x"], "for --advance"),
         (["--wait", "3h"], "only --advance"),
+        (["--all"], "only --advance"),
         (["--yes"], "--snapshot"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

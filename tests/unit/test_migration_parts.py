@@ -310,6 +310,7 @@ def test_the_rest_is_sampled_on_both_sides(monkeypatch: pytest.MonkeyPatch) -> N
     assert sum(each in found.allowed for each in found.ask) == 3
     assert baseline(Reach(snapshot), OMNI, seed=1).ask == found.ask
     assert baseline(Reach(snapshot), OMNI, seed=2).ask != found.ask
+    assert len(baseline(Reach(snapshot), OMNI, seed=1, everything=True).ask) == 40
 
 
 class _Exchange:
@@ -331,7 +332,10 @@ class _Sources:
 
 
 def judged(
-    monkeypatch: pytest.MonkeyPatch, says: dict[str, str], given: dict[str, Any] | None = None
+    monkeypatch: pytest.MonkeyPatch,
+    says: dict[str, str],
+    given: dict[str, Any] | None = None,
+    options: gates.Options | None = None,
 ) -> gates.GateProof:
     snapshot, plan = planned(given)
     reach = Reach(snapshot)
@@ -339,7 +343,7 @@ def judged(
     monkeypatch.setattr(gates, "Exchange", exchange)
     gate = plan.stages[0].gates[0]
     assert (plan.stages[0].id, gate.evidence) == ("baseline", ("baseline",))
-    return gates.gate_proof(_Sources(), plan.apps[0], gate, reach, gates.History(), None, lambda text: None)  # type: ignore[arg-type]  # a baseline asks Exchange's policy test alone
+    return gates.gate_proof(_Sources(), plan.apps[0], gate, reach, gates.History(), None, lambda text: None, options)  # type: ignore[arg-type]  # a baseline asks Exchange's policy test alone
 
 
 def test_where_exchange_agrees_the_baseline_opens(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -355,6 +359,14 @@ def test_where_exchange_differs_the_app_is_refused(
     proof = judged(monkeypatch, {address(who): said})
     assert (proof.verdict, proof.code) == (Verdict.VIOLATED, "baseline-differs")
     assert why in proof.why
+
+
+def test_with_all_the_baseline_asks_about_everybody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(baselines, "SAMPLE", 1)
+    eve = {address("eve"): "allowed", address("cid"): "allowed"}
+    proof = judged(monkeypatch, eve, options=gates.Options(everything=True))
+    assert "cid@contoso.com" in proof.why and "eve@contoso.com" in proof.why
+    assert len([each for each in eve if each in judged(monkeypatch, eve).why]) == 1
 
 
 # -- the tenant moves --------------------------------------------------------------------------------------------------------

@@ -210,7 +210,7 @@ def test_the_command_hands_until_on(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     file = tmp_path / "plan.json"
     file.write_bytes(dump_plan(desk.file.plan))
     monkeypatch.setattr(roads, "profile_with_road", lambda profile, *, yes: None)
-    monkeypatch.setattr(changing, "desk", lambda profile, state: desk.desk)
+    monkeypatch.setattr(changing, "desk", lambda profile, state, **_: desk.desk)
     ended = CliRunner().invoke(apply_command.command, [str(file), "--yes", "--json", "--until", "baseline"])
     assert (ended.exit_code, json.loads(ended.stdout)["waiting_for"]) == (3, "approval")
 
@@ -240,7 +240,7 @@ def test_the_python_api_plans_and_carries_through(tmp_path: Path, monkeypatch: p
 
     desk, _ = bench(tmp_path)
     held = Tenant.__new__(Tenant)
-    monkeypatch.setattr(held, "_desk", lambda: desk.desk, raising=False)
+    monkeypatch.setattr(held, "_desk", lambda **_: desk.desk, raising=False)
     asked = []
 
     def at_gate(answer: Any) -> bool:
@@ -251,7 +251,7 @@ def test_the_python_api_plans_and_carries_through(tmp_path: Path, monkeypatch: p
     assert held.carry_through(desk.file, at_gate).outcome == "done"
     assert asked == ["overlap", "cutover"]
     other, _ = bench(tmp_path / "other")
-    monkeypatch.setattr(held, "_desk", lambda: other.desk, raising=False)
+    monkeypatch.setattr(held, "_desk", lambda **_: other.desk, raising=False)
     assert held.carry_through(other.file, lambda answer: False).outcome == "waiting"
 
 

@@ -29,11 +29,16 @@ class Desk:
         self.plan = folder / "plan.json"
         self.plan.write_bytes(dump_plan(self.bench.file.plan))
         self.somebody = False
+        self.everything: bool | None = None
         monkeypatch.setattr(roads, "profile_with_road", lambda profile, *, yes: None)
-        monkeypatch.setattr(changing, "desk", lambda profile, state: self.bench.desk)
+        monkeypatch.setattr(changing, "desk", self._desk)
         monkeypatch.setattr(changing, "store", lambda profile, state: self.bench.desk.store)
         monkeypatch.setattr(frame, "interactive", lambda: self.somebody)
         monkeypatch.setattr("exoscope.clock.SystemClock", lambda: self.bench.clock)
+
+    def _desk(self, profile: object, state: object, *, everything: bool = False) -> object:
+        self.everything = everything
+        return self.bench.desk
 
     def run(self, command: click.Command, *words: str, said: str | None = None) -> Result:
         return CliRunner().invoke(command, list(words), input=said)
@@ -99,6 +104,15 @@ def test_wait_takes_durations(desk: Desk) -> None:
     ended = desk.run(apply.command, str(desk.plan), "--yes", "--json", "--wait", "5h")
     assert (ended.exit_code, json.loads(ended.stdout)["outcome"]) == (0, "done")
     assert desk.run(apply.command, str(desk.plan), "--yes", "--wait", "soon").exit_code == 2
+
+
+@pytest.mark.parametrize("words", [(), ("--all",)])
+def test_all_reaches_the_gates(desk: Desk, words: tuple[str, ...]) -> None:
+    desk.run(apply.command, str(desk.plan), "--yes", *words)
+    assert desk.everything is bool(words)
+    desk.everything = None
+    desk.run(resume.command, "last", "--yes", *words)
+    assert desk.everything is bool(words)
 
 
 def test_runs_are_listed_and_a_damaged_one_says_so(desk: Desk) -> None:

@@ -44,7 +44,16 @@ BASELINE = PLAN.stages[0]
 class Readings:
     """The tenant as each reading finds it, the last one from then on, and a proof that holds just where ``bob`` is out."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, found: Sequence[Snapshot], verdict: Verdict) -> None:
+    options: whole.Options
+
+    def __init__(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        found: Sequence[Snapshot],
+        verdict: Verdict,
+        *,
+        everything: bool = False,
+    ) -> None:
         self.count, self.asked, self.fails_only = 0, 0, 10**6
         self._found, self._verdict = found, verdict
         monkeypatch.setattr(tenancy, "read_snapshot", self._read)
@@ -53,19 +62,29 @@ class Readings:
         class Connection:
             clock = HandClock()
 
-        self.tenancy = tenancy.LiveTenancy(Connection(), WAITS, lengthen=True, progress=lambda event: None)  # type: ignore[arg-type]  # only its clock is used
+        self.tenancy = tenancy.LiveTenancy(
+            Connection(), WAITS, lengthen=True, progress=lambda event: None, everything=everything
+        )  # type: ignore[arg-type]  # only its clock is used
 
     def _read(self, *_: Any, **__: Any) -> Snapshot:
         self.count += 1
         return self._found[min(self.count, len(self._found)) - 1]
 
-    def _prove(self, _: Any, __: Any, ___: Any, reach: Reach, *____: Any, **_____: Any) -> GateProof:
+    def _prove(self, _: Any, __: Any, ___: Any, reach: Reach, *rest: Any, **____: Any) -> GateProof:
         self.asked += 1
+        self.options = rest[-1]
         joined = address("bob") in reach.policy_allows(OMNI, "Mail.Read")[0] and self.asked <= self.fails_only
         return GateProof(self._verdict if joined else Verdict.CONFIGURED, "bob is out", code="baseline-differs")
 
     def evidence(self) -> Any:
         return self.tenancy.evidence(PLAN, APP, BASELINE, BASELINE.gates[0], START)
+
+
+@pytest.mark.parametrize("everything", [False, True])
+def test_a_gate_asks_about_everybody_where_that_is_wanted(monkeypatch: pytest.MonkeyPatch, everything: bool) -> None:
+    readings = Readings(monkeypatch, [with_sales("ada")], Verdict.CONFIGURED, everything=everything)
+    readings.evidence()
+    assert readings.options.everything is everything
 
 
 @pytest.mark.parametrize("verdict", [Verdict.VIOLATED, Verdict.UNKNOWN])

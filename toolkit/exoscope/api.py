@@ -154,29 +154,42 @@ class Tenant:
         wait: float = 0.0,
         until: str | None = None,
         only: Service | None = None,
+        everything: bool = False,
     ) -> RunAnswer:
         """Run a plan up to the first gate that is not open, waiting ``wait`` seconds in all. Approval is the caller's.
 
         ``until``: the last stage to run, with its gate. ``only``: change nothing but this service; where the other one comes next
-        the app waits (``waiting_for``) for whoever does it.
+        the app waits (``waiting_for``) for whoever does it. ``everything``: gates ask every witness about every
+        mailbox, not about a sample.
         """
-        return _apply(_file(plan), self._desk(), wait=wait, until=until, only=only)
+        return _apply(_file(plan), self._desk(everything=everything), wait=wait, until=until, only=only)
 
     def resume(
-        self, run: str = "last", *, wait: float = 0.0, until: str | None = None, only: Service | None = None
+        self,
+        run: str = "last",
+        *,
+        wait: float = 0.0,
+        until: str | None = None,
+        only: Service | None = None,
+        everything: bool = False,
     ) -> RunAnswer:
         """Go on with a run."""
-        return _resume(run, self._desk(), wait=wait, until=until, only=only)
+        return _resume(run, self._desk(everything=everything), wait=wait, until=until, only=only)
 
     def carry_through(
-        self, plan: Plan | PlanFile | Path | str, at_gate: Callable[[RunAnswer], bool], *, until: str | None = None
+        self,
+        plan: Plan | PlanFile | Path | str,
+        at_gate: Callable[[RunAnswer], bool],
+        *,
+        until: str | None = None,
+        everything: bool = False,
     ) -> RunAnswer:
         """Run a plan stage by stage. ``at_gate`` is called each time the run waits (``ready_at`` says until when, ``waiting_for``
         for what) and answers whether to go on now: it waits as it likes, or says no, and :meth:`resume` goes on another day.
         """
-        answer = self.apply(plan, until=until)
+        answer = self.apply(plan, until=until, everything=everything)
         while answer.outcome == "waiting" and at_gate(answer):
-            answer = self.resume(answer.run, until=until)
+            answer = self.resume(answer.run, until=until, everything=everything)
         return answer
 
     def undo(
@@ -232,11 +245,11 @@ class Tenant:
         )
         return self.profile
 
-    def _desk(self) -> Desk:
+    def _desk(self, *, everything: bool = False) -> Desk:
         def progress(event: Event) -> None:
             self._progress(event.text)
 
-        return desk_for(self._with_road(), self._store, clock=self._clock, progress=progress)
+        return desk_for(self._with_road(), self._store, clock=self._clock, progress=progress, everything=everything)
 
 
 def _intent(intent: Intent | Path | str) -> Intent:

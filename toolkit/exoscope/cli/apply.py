@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @frame.wait_option
 @frame.until_option
 @frame.only_option
+@frame.all_option
 @frame.profile_option
 @frame.state_option
 @frame.json_option
@@ -32,6 +33,7 @@ def command(
     wait: float | None,
     until: str | None,
     only: Service | None,
+    everything: bool,
     profile: Path | None,
     state: Path | None,
     as_json: bool,
@@ -47,7 +49,7 @@ def command(
 
     file = load_plan(frame.read_file(plan), str(plan))
     changing.need_somebody(yes or expected is not None, "--yes or --hash")
-    desk = changing.desk(roads.profile_with_road(profile, yes=yes), state)
+    desk = changing.desk(roads.profile_with_road(profile, yes=yes), state, everything=everything)
     if not yes and expected is None:
         changing.summary(file.plan)
         changing.ask("Run it?")

@@ -20,14 +20,15 @@ if TYPE_CHECKING:
     from exoscope.running import Desk, Event, Opened, RunAnswer, Store
 
 
-def desk(profile: Profile, state: Path | None) -> Desk:
-    """The desk of a profile. Opens nothing yet."""
+def desk(profile: Profile, state: Path | None, *, everything: bool = False) -> Desk:
+    """The desk of a profile. Opens nothing yet. ``everything``: its gates ask about every mailbox."""
     from exoscope.clock import SystemClock
     from exoscope.profile import state_dir
     from exoscope.running import Store
     from exoscope.running.tenancy import desk_for
 
-    return desk_for(profile, Store(state_dir(state, os.environ, profile)), clock=SystemClock(), progress=talk)
+    store = Store(state_dir(state, os.environ, profile))
+    return desk_for(profile, store, clock=SystemClock(), progress=talk, everything=everything)
 
 
 def desk_of_scripts(profile: Path | None, state: Path | None) -> Desk:

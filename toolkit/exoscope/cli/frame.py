@@ -210,6 +210,13 @@ def until_option(function: Decorated) -> Decorated:
     )(function)
 
 
+def all_option(function: Decorated) -> Decorated:
+    """``--all``, as ``everything``."""
+    return click.option(
+        "--all", "everything", is_flag=True, help="At gates ask every witness about every mailbox, not about a sample."
+    )(function)
+
+
 def only_option(function: Decorated) -> Decorated:
     """``--only exchange|graph``."""
     return click.option(

@@ -78,6 +78,7 @@ if TYPE_CHECKING:
 )
 @click.option("--hash", "expected", metavar="H", help="With --advance: approve the plan with this hash.")
 @frame.wait_option
+@frame.all_option
 @roads.parallel_option
 @frame.yes_option
 @frame.profile_option
@@ -96,6 +97,7 @@ def command(
     advance: bool,
     expected: str | None,
     wait: float | None,
+    everything: bool,
     parallel: int | None,
     yes: bool,
     profile: Path | None,
@@ -117,8 +119,8 @@ def command(
         raise click.UsageError("--advance reads the tenant itself, and keeps its plan in the state folder")
     if expected is not None and not advance:
         raise click.UsageError("--hash approves a plan for --advance")
-    if wait is not None and not advance:
-        raise click.UsageError("--wait is about the gates of a run, and only --advance runs one")
+    if (wait is not None or everything) and not advance:
+        raise click.UsageError("--wait and --all are about the gates of a run, and only --advance runs one")
     if yes and snapshot is not None:
         raise click.UsageError("--yes is about the road to Exchange, and with --snapshot none is taken")
     if parallel is not None and snapshot is not None:
@@ -137,7 +139,16 @@ def command(
 
     if advance:
         _advance(
-            apps, ask, expected, profile, state, wait=wait or 0.0, yes=yes, parallel=parallel or 1, as_json=as_json
+            apps,
+            ask,
+            expected,
+            profile,
+            state,
+            wait=wait or 0.0,
+            everything=everything,
+            yes=yes,
+            parallel=parallel or 1,
+            as_json=as_json,
         )
         return
     output = output or Path("plan.json")
@@ -182,6 +193,7 @@ def _advance(
     state: Path | None,
     *,
     wait: float,
+    everything: bool,
     yes: bool,
     parallel: int,
     as_json: bool,
@@ -195,7 +207,7 @@ def _advance(
     from exoscope.running import Approval, advance, exit_of
 
     loaded = roads.profile_with_road(profile, yes=yes)
-    desk = changing.desk(loaded, state)
+    desk = changing.desk(loaded, state, everything=everything)
 
     def make() -> PlanFile:
         with Connection(loaded, SystemClock(), frame.say, parallel=parallel) as connection:

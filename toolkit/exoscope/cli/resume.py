@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 @frame.wait_option
 @frame.until_option
 @frame.only_option
+@frame.all_option
 @frame.profile_option
 @frame.state_option
 @frame.json_option
@@ -28,6 +29,7 @@ def command(
     wait: float | None,
     until: str | None,
     only: Service | None,
+    everything: bool,
     profile: Path | None,
     state: Path | None,
     as_json: bool,
@@ -40,7 +42,7 @@ def command(
     from exoscope import running
     from exoscope.clock import SystemClock
 
-    desk = changing.desk(roads.profile_with_road(profile, yes=yes), state)
+    desk = changing.desk(roads.profile_with_road(profile, yes=yes), state, everything=everything)
     if not yes and frame.interactive():
         frame.say(running.status(run, desk.store, SystemClock()).why)
         changing.ask("Go on?")

@@ -40,10 +40,12 @@ class Baseline(Noun, frozen=True):
         return f" (its answer rests on {' and '.join(rules)})" if rules else ""
 
 
-def baseline(reach: Reach, app_id: str, *, seed: int, tested: frozenset[str] | None = None) -> Baseline:
+def baseline(
+    reach: Reach, app_id: str, *, seed: int, tested: frozenset[str] | None = None, everything: bool = False
+) -> Baseline:
     """The baseline of one app over a fresh reading. What is unknown is not asked: no answer would agree or disagree.
 
-    ``tested``: Guids of those who were asked already, where of the rest no other can be.
+    ``tested``: Guids of those who were asked already, where of the rest no other can be. ``everything``: the rest is asked whole.
     """
     allowed, unknown = reach.policy_allows(app_id, _GOVERNED)
     nested = _differs(allowed, reach.with_(groups=_flat(reach)).policy_allows(app_id, _GOVERNED)[0])
@@ -52,7 +54,8 @@ def baseline(reach: Reach, app_id: str, *, seed: int, tested: frozenset[str] | N
     certain = (nested | wildcard) - unknown
     rest = reach.mailboxes - certain - unknown
     chosen = random.Random(seed)  # noqa: S311 - a sample that can be drawn again, not a secret
-    ask = [*certain, *_drawn(chosen, (rest & allowed).addresses()), *_drawn(chosen, (rest - allowed).addresses())]
+    sides = ((rest & allowed).addresses(), (rest - allowed).addresses())
+    ask = [*certain, *(each for side in sides for each in (side if everything else _drawn(chosen, side)))]
     if tested is not None:
         ask = [*certain, *(each for each in rest if reach.find_mailbox(each).guid.casefold() in tested)]
     return Baseline(allowed, unknown, nested, wildcard, tuple(sorted(ask, key=str.casefold)))

@@ -144,7 +144,8 @@ def _only(planned: AppPlan, mechanism: Mechanism) -> AppPlan:
 def _baseline(sources: Sources, planned: AppPlan, reach: Reach, options: Options, progress: Progress) -> GateProof:
     """Whether Exchange's own test of the policies agrees with what the rules predict, before a migration changes anything."""
     answers = None if options.asked is None else options.asked.get(planned.app_id.casefold())
-    chosen = baseline(reach, planned.app_id, seed=options.seed, tested=None if answers is None else answers.tested)
+    tested_by = None if answers is None else answers.tested
+    chosen = baseline(reach, planned.app_id, seed=options.seed, tested=tested_by, everything=options.everything)
     exchange = Exchange(sources.exchange, reach, reach.find_app(planned.app_id), progress)
     tested = exchange.policies_leave([reach.find_mailbox(address) for address in chosen.ask])
     wrong = [address for address, said in tested.items() if (said == "allowed") != (address in chosen.allowed)]
@@ -155,8 +156,9 @@ def _baseline(sources: Sources, planned: AppPlan, reach: Reach, options: Options
         return GateProof(Verdict.VIOLATED, why, (), "baseline-differs")
     if not tested:
         return GateProof(Verdict.UNKNOWN, "no mailbox could be asked about: what policies leave of each is unknown")
-    counts = f"{len(chosen.nested)} by nesting, {len(chosen.wildcard)} by policies for every app"
-    summary = f"Exchange's test of the policies agrees on {len(tested)} mailboxes ({counts}, a sample of the rest)"
+    rest = "the rest" if options.everything else "a sample of the rest"
+    counts = f"{len(chosen.nested)} by nesting, {len(chosen.wildcard)} by policies for every app, {rest}"
+    summary = f"Exchange's test of the policies agrees on {len(tested)} mailboxes ({counts})"
     return GateProof(Verdict.CONFIGURED, summary, (summary,))
 
 

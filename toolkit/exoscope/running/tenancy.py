@@ -16,7 +16,7 @@ from exoscope.planning.migration import plan_migration
 from exoscope.planning.timing import gate_seconds
 from exoscope.powershell import holes
 from exoscope.profile import Profile, on_loopback
-from exoscope.proving import GateProof, History, gate_proof
+from exoscope.proving import GateProof, History, Options, gate_proof
 from exoscope.reach import Reach
 from exoscope.reading import Connection, Wanted, read_snapshot
 from exoscope.reading.wanted import asked_by
@@ -47,11 +47,18 @@ class LiveTenancy:
     """A connection as a run sees it. Use it from one thread."""
 
     def __init__(
-        self, connection: Connection, waits: Mapping[WaitKind, float], *, lengthen: bool, progress: Progress
+        self,
+        connection: Connection,
+        waits: Mapping[WaitKind, float],
+        *,
+        lengthen: bool,
+        progress: Progress,
+        everything: bool = False,
     ) -> None:
         self._connection = connection
         self._waits = waits
         self._lengthen = lengthen
+        self._options = Options(everything=everything)
         self._progress = progress
         self._snapshot: Snapshot | None = None
         self._reach: Reach | None = None
@@ -103,7 +110,7 @@ class LiveTenancy:
 
         def ask(reach: Reach) -> GateProof:
             clock = self._connection.clock
-            return gate_proof(self._connection, app, gate, reach, history, clock, self._say, last=last)
+            return gate_proof(self._connection, app, gate, reach, history, clock, self._say, self._options, last=last)
 
         proof = self._asked(plan, app, gate.app_id, ask)
         return Evidence(proof.verdict, proof.why, proof.summary, proof.code, proof.ready_at)
@@ -166,8 +173,8 @@ def wanted_by(plan: Plan) -> Wanted:
     return Wanted(tuple(groups), tuple(attributes), apps)
 
 
-def desk_for(profile: Profile, store: Store, *, clock: Clock, progress: Progress) -> Desk:
-    """The desk of a profile. Nothing is opened before a run needs it."""
+def desk_for(profile: Profile, store: Store, *, clock: Clock, progress: Progress, everything: bool = False) -> Desk:
+    """The desk of a profile. Nothing is opened before a run needs it. ``everything``: gates ask about every mailbox."""
     waits: dict[WaitKind, float] = {
         "cache": float(profile.waits.cache),
         "token": float(profile.waits.token),
@@ -184,7 +191,7 @@ def desk_for(profile: Profile, store: Store, *, clock: Clock, progress: Progress
 
         with Connection(profile, clock, say) as connection:
             connection.prove_tenant(plan.tenant)
-            tenancy = LiveTenancy(connection, waits, lengthen=lengthen, progress=progress)
+            tenancy = LiveTenancy(connection, waits, lengthen=lengthen, progress=progress, everything=everything)
             yield Opened(tenancy, tenancy.snapshot(plan))
 
     def open_(plan: Plan) -> AbstractContextManager[Opened]:

@@ -30,6 +30,8 @@ def print_proof(proof: Proof, limit: int = 20) -> None:
                     f"    0 leaks in {seen.sampled} of {seen.of}: below {seen.upper_bound:.2%} at 95 % (seed {seen.seed})"
                 )
             _print_odd(seen.checks, limit)
+    for finding in proof.findings:
+        line(plain(f"  {finding.code}: {finding.message}"))
     for moved in proof.moved[:limit]:
         line(f"  {moved.mailbox} {moved.change} the scope since the plan ({moved.permission})")
     if len(proof.moved) > limit:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from exoscope.model.tenant import Noun
-from exoscope.outcome import Verdict
+from exoscope.outcome import Finding, Verdict
 
 Answer = Literal["allowed", "denied", "unknown", "not-asked"]
 
@@ -63,7 +63,10 @@ class Moved(Noun, frozen=True):
 
 
 class Proof(Noun, frozen=True):
-    """The answer of ``verify``. Times are ISO 8601 UTC; ``old_tokens_until`` is when tokens issued before a removal end."""
+    """The answer of ``verify``. Times are ISO 8601 UTC; ``old_tokens_until`` is when tokens issued before a removal end.
+
+    ``findings``: DNs in the filters of the apps' scopes that no group in the tenant has.
+    """
 
     verdict: Verdict
     ready_at: str | None
@@ -71,3 +74,4 @@ class Proof(Noun, frozen=True):
     not_covered: tuple[str, ...]
     moved: tuple[Moved, ...]
     apps: tuple[AppProof, ...]
+    findings: tuple[Finding, ...] = ()

@@ -9,7 +9,18 @@ from __future__ import annotations
 from exoscope.opath.building import member_of, not_member_of
 from exoscope.opath.comparing import UNREAD, Partial, Unread, Value, all_of, any_of, compare, found_in, negated, reads
 from exoscope.opath.dn import dn_under, normal_dn
-from exoscope.opath.evaluating import atoms, dns, evaluate, flags, fold, is_mixed, properties, readings, scope_problem
+from exoscope.opath.evaluating import (
+    atoms,
+    dns,
+    evaluate,
+    excluded_dns,
+    flags,
+    fold,
+    is_mixed,
+    properties,
+    readings,
+    scope_problem,
+)
 from exoscope.opath.nodes import And, Compare, Filter, Mixed, Not, OpathError, Operator, Or
 from exoscope.opath.parser import MAX_DEPTH, parse
 from exoscope.opath.sameness import same
@@ -37,6 +48,7 @@ __all__ = [
     "dn_under",
     "dns",
     "evaluate",
+    "excluded_dns",
     "flags",
     "fold",
     "found_in",

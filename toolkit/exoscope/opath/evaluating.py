@@ -133,6 +133,24 @@ def dns(filter: Filter) -> tuple[str, ...]:
     return tuple(found.values())
 
 
+def excluded_dns(filter: Filter) -> tuple[str, ...]:
+    """Those of :func:`dns` that keep recipients out (``-not (MemberOfGroup -eq …)``, ``-ne``): without the object all come in."""
+    found: dict[str, str] = {}
+
+    def walk(node: Filter, out: bool) -> None:
+        if isinstance(node, Compare):
+            if out != (node.operator in ("ne", "notlike")):
+                found.update({normal_dn(dn) or dn: dn for dn in dns(node)})
+        elif isinstance(node, Not):
+            walk(node.operand, not out)
+        elif isinstance(node, And | Or | Mixed):
+            for operand in node.operands:
+                walk(operand, out)
+
+    walk(filter, False)
+    return tuple(found.values())
+
+
 @lru_cache(maxsize=4096)
 def scope_problem(filter: Filter) -> str | None:
     """Why a scope with this filter is unknown for every recipient, or None."""

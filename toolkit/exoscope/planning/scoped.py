@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from exoscope.catalog import EXCHANGE, MAILBOX_MIGRATION, PROTOCOLS, Permission, canonical, held_as, permission
-from exoscope.model import App, Consent, OrganizationScope
+from exoscope.model import App, Consent, ManagementScopeScope, OrganizationScope, RoleAssignment
 from exoscope.planning.drafts import Wanted
 from exoscope.planning.holdings import covers, grants, is_legacy, own_assignments
 from exoscope.planning.rbac import intended
-from exoscope.planning.states import fold
+from exoscope.planning.states import find_scope, fold
 from exoscope.planning.world import Mailboxes, World
 
 CODES = {
@@ -20,6 +20,7 @@ CODES = {
     "protocol": "IMAP, POP or SMTP access reaches what mailbox permissions give, which no snapshot holds",
     "mailbox-migration": "Mailbox.Migration moves whole mailboxes",
     "org-wide-assignment": "a role assignment spans the whole organisation",
+    "complement-open": "a filter keeps out the members of a group that is not there any more, and so nobody",
     "wider-assignment": "a role assignment reaches mailboxes outside the scope",
     "unknown-role": "a role assignment gives a role whose permissions are not known",
     "wildcard-policy": "an access policy for every app lets it reach mailboxes outside the scope",
@@ -101,12 +102,23 @@ def _intends(wanted: Sequence[Wanted], known: Permission) -> bool:
     return any(canonical(p.name) == canonical(known.name) for each in wanted for p in each.mailbox)
 
 
+def missing_groups(world: World, assignment: RoleAssignment) -> tuple[tuple[str, bool], ...] | None:
+    """The DNs in an assignment's filter that no group has (renamed or deleted since), each with whether it keeps its members out:
+    then the filter holds everybody. None: groups were not read."""
+    if not isinstance(assignment.scope, ManagementScopeScope):
+        return ()
+    found = find_scope(world.snapshot, assignment.scope.name)
+    return () if found is None else world.missing_groups(found.recipient_filter)
+
+
 def _of_assignments(after: World, app: App, wanted: Sequence[Wanted]) -> Iterable[str]:
     for assignment in own_assignments(after.snapshot, app):
         if not assignment.enabled:
             continue
         given = grants(after.snapshot, assignment)
         sets = after.members(assignment.scope)
+        if any(out for _, out in missing_groups(after, assignment) or ()):
+            yield "complement-open"
         if given is None:
             yield "unknown-role"
             continue

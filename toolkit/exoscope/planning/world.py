@@ -76,6 +76,10 @@ class World:
         found = self._reach.scope_members(scope)
         return Sets(found.inside, found.unknown)
 
+    def missing_groups(self, filter: str) -> tuple[tuple[str, bool], ...] | None:
+        """The DNs that a filter names and no group has, each with whether it keeps recipients out. None: groups were not read."""
+        return self._reach.missing_groups(filter)
+
     def policy_members(self, policy: AccessPolicy) -> Sets:
         """Whom an access policy matches."""
         found = self._reach.policy_members(policy)

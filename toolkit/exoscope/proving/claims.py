@@ -7,6 +7,7 @@ not a violation. Members that cannot be told make the expectation unknown, and t
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 from exoscope import catalog, opath
 from exoscope.catalog import Permission
@@ -296,7 +297,8 @@ def _one(
         mechanisms.add(entry.mechanism)
         expected, doubtful = expected | sure, doubtful | unknown
         problems += [problem] if problem else []
-        near |= set(_boundary(entry, reach))
+        with suppress(Unreadable):  # where groups were not read nobody can say who is just outside, nor who is inside
+            near |= set(_boundary(entry, reach))
         must = must | _proven_reach(entry, reach)
         if any(catalog.canonical(each.name) == catalog.canonical(name) for each in named):
             never = never | _named(entry.prove.never, reach)

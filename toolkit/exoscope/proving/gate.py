@@ -121,11 +121,15 @@ def _waiting(proof: PermissionProof) -> str:
     return f": {listing(those, 5)}"
 
 
+AT_ONCE = frozenset({"self-widening", "complement-open"})
+"""Codes that no later stage of a plan takes away."""
+
+
 def _unplanned(planned: AppPlan, seen: Reach, *, last: bool) -> tuple[str, ...]:
     """Why the app may not be called scoped, beyond what the plan says of it. Before its last gate a later stage may take a
     reason away; none takes away that the app can widen itself."""
     codes = of_plan(planned, seen).not_scoped_because
-    return tuple(code for code in codes if code not in planned.not_scoped_because and (last or code == "self-widening"))
+    return tuple(code for code in codes if code not in planned.not_scoped_because and (last or code in AT_ONCE))
 
 
 def _without_consents(reach: Reach, planned: AppPlan) -> Reach:

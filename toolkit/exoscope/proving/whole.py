@@ -15,6 +15,7 @@ from exoscope.planning.states import listed
 from exoscope.proving import witnesses
 from exoscope.proving.causes import cause_of
 from exoscope.proving.claims import AppClaim, Claim
+from exoscope.proving.groups import named_groups
 from exoscope.proving.judge import Circumstances, Expected, Witnessed, leak_bound, permission_verdict, to_check
 from exoscope.proving.selection import Selection, select
 from exoscope.proving.witnesses import Exchange, Progress, Seen, Sources
@@ -131,6 +132,7 @@ def prove(
         not_covered=_not_covered(claims, known),
         moved=tuple(one for claimed in claims for one in claimed.moved),
         apps=apps,
+        findings=tuple(one for claimed in claims for one in named_groups(reach, claimed.app)),
     )
 
 
@@ -200,7 +202,8 @@ def _prove_one(
     app, name = claimed.app, claim.permission
     if claim.problem is not None and claim.doubtful == reach.mailboxes:
         # Nobody can say what to expect of any mailbox, so no answer would prove or disprove anything: none is asked.
-        return PermissionProof(Verdict.UNKNOWN, (), 0, len(reach.mailboxes), None, options.seed, claim.problem)
+        verdict = Verdict.VIOLATED if scoped is False else Verdict.UNKNOWN
+        return PermissionProof(verdict, (), 0, len(reach.mailboxes), None, options.seed, claim.problem)
     chosen = choose(reach, claim, options, app.app_id)
     why_not = witnesses.unasked(sources, app, name, send=options.send) if graph else "Graph cannot speak at this gate"
     roles = witnesses.carried(sources, app, name) if why_not is None else ()

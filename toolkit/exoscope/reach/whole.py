@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from exoscope import catalog
+from exoscope import catalog, opath
 from exoscope.model import AccessPolicy, App, Group, Recipient, RoleAssignment, Scope, Snapshot, Unset
 from exoscope.outcome import Ambiguous, BadInput, Finding, NotFound, Unreadable
 from exoscope.reach import findings
@@ -156,6 +156,19 @@ class Reach:
     def policy_groups(self, group: Group) -> tuple[tuple[Group, ...], tuple[Group, ...]]:
         """The groups whose members a policy on this one counts, itself first, and other groups that hang on it."""
         return self._scopes.groups.counted(group)
+
+    def missing_groups(self, filter: str) -> tuple[tuple[str, bool], ...] | None:
+        """The DNs that a filter names and no group has, each with whether it keeps recipients out, so that without the group all
+        come in. None: groups were not read. Of a filter that does not parse nothing is told here."""
+        try:
+            node = opath.parse(filter)
+        except opath.OpathError:
+            return ()
+        named = opath.dns(node)
+        if named and not self._scopes.groups.groups_read:
+            return None
+        out = set(opath.excluded_dns(node))
+        return tuple((dn, dn in out) for dn in named if self._scopes.groups.by_dn(dn) is None)
 
     def policy_allows(self, app_id: str, permission: str) -> tuple[Mailboxes, Mailboxes]:
         """(allowed, unknown): what policies would leave to a consent for ``permission``; all where they do not govern it."""

@@ -16,7 +16,7 @@ import trustme
 
 from exoscope.catalog import GRAPH, permission
 from exoscope.clock import SystemClock
-from exoscope.entra import Call, GraphClient, Tokens, perform, probe, read_object
+from exoscope.entra import Call, GraphClient, Resources, Tokens, perform, probe, read_object
 from exoscope.model import Recipient, Request, Secret, Snapshot, Target
 from exoscope.origins import OriginSession
 from exoscope.outcome import (
@@ -377,6 +377,21 @@ def test_a_request_entry_goes_and_comes_back_beside_delegated_ones(twin: Twin) -
         assert set(twin.tenant.registrations.of(app.app_id).delegated) == set(delegated)
     after = app_named(twin.tenant.state, OMNISCOPE)
     assert after.requested == ()
+
+
+def test_a_resource_that_was_read_serves_again(twin: Twin, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = app_named(twin.tenant.state, OMNISCOPE)
+    graph = client(twin)
+    resources = Resources(graph)
+    target = Target("consent", {"app_id": app.app_id, "resource": GRAPH, "app_role_id": app.consents[0].app_role_id})
+    first = read_object(graph, target, resources)
+    asked: list[str] = []
+    real = graph.get
+    monkeypatch.setattr(graph, "get", lambda path, **options: asked.append(path) or real(path, **options))
+    assert read_object(graph, target, resources) == first
+    assert len(asked) == 2, "the service principal and its grants; not the resource with all its roles"
+    assert read_object(graph, target) == first
+    assert len(asked) == 5
 
 
 def test_an_app_that_is_not_there_has_no_objects(twin: Twin) -> None:

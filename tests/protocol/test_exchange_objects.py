@@ -12,7 +12,7 @@ import pytest
 from exoscope import exchange
 from exoscope.clock import SystemClock
 from exoscope.entra import Tokens
-from exoscope.exchange import ExchangeSession, read_object
+from exoscope.exchange import ExchangeSession, Ids, read_object
 from exoscope.exchange.tests import group_members, preview_filter, test_authorization, test_policy
 from exoscope.model import Group, Observed, Recipient, Target
 from exoscope.outcome import ObjectNotFound
@@ -111,6 +111,51 @@ def test_a_pointer_a_scope_and_an_assignment(session: ExchangeSession, shared_tw
     assert state(session, "role_assignment", name="one") is None
     assert state(session, "management_scope", name=name) is None
     assert state(session, "pointer", **ids) is None
+
+
+class Counted:
+    """A session that notes which cmdlets it was given."""
+
+    def __init__(self, session: ExchangeSession) -> None:
+        self.session, self.sent = session, list[str]()
+
+    def run(self, script: str, **options: Any) -> Any:
+        self.sent += [line.split(" ")[0] for line in script.splitlines() if line.startswith(("Get-", "New-"))]
+        return self.session.run(script, **options)
+
+
+def test_ids_that_were_read_are_not_read_again(session: ExchangeSession, shared_twin: Twin) -> None:
+    app = app_named(shared_twin.tenant.state, OMNISCOPE)
+    group = group_named(shared_twin, OMNISCOPE_GROUP)
+    do(session, "rbac/new_service_principal", app_id=app.app_id, object_id=app.object_id, display_name="Omniscope")
+    policy = {"app_id": app.app_id, "access_right": "DenyAccess", "group": str(group.external_directory_object_id)}
+    do(session, "access_policy/new_policy", **{**policy, "description": "one"})
+    do(
+        session,
+        "rbac/new_role_assignment_group",
+        name="ids",
+        role="Application Mail.Read",
+        app=app.object_id,
+        group=group.guid,
+    )
+    counted, ids = Counted(session), Ids()
+    targets = [Target("role_assignment", {"name": "ids"}), Target("access_policy", policy)]
+    first = [read_object(counted, each, ids) for each in targets]  # type: ignore[arg-type]  # of a session it has what is used
+    assert counted.sent == [
+        "Get-ManagementRoleAssignment",
+        "Get-ServicePrincipal",
+        "Get-Group",
+        "Get-ApplicationAccessPolicy",
+    ]
+    counted.sent.clear()
+    assert [read_object(counted, each, ids) for each in targets] == first  # type: ignore[arg-type]
+    assert counted.sent == ["Get-ManagementRoleAssignment", "Get-ApplicationAccessPolicy"]
+    assert [read_object(session, each) for each in targets] == first
+    assert isinstance(first[1], Observed)
+    do(session, "access_policy/remove_policy", identity=first[1].yields["identity"])
+    do(session, "rbac/remove_role_assignment", name="ids")
+    do(session, "rbac/remove_service_principal", object_id=app.object_id)
+    assert [read_object(session, each, ids) for each in targets] == [None, None]
 
 
 def test_an_access_policy_by_either_guid_of_its_group(session: ExchangeSession, shared_twin: Twin) -> None:

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from exoscope.intent import loads_intent
-from exoscope.model import Plan, Snapshot
+from exoscope.model import Plan, ServicePrincipal, Snapshot
 from exoscope.planning import plan_scope
 from exoscope.planning.effect import apply_step
 from exoscope.planning.states import listed
@@ -131,6 +131,23 @@ def test_an_assignment_to_a_name_that_two_pointers_share_may_be_somebody_elses()
     found = Reach(bearing_on(shared, app)).sets(app, "Mail.Read")
     assert found[0].addresses() == ()
     assert found[1].addresses() == ("ada@contoso.com", "bob@contoso.com"), "whose it is cannot be told"
+
+
+def test_a_pointer_that_changes_alone_is_looked_at_anew() -> None:
+    """Its switch makes what a consent gives unknown; nothing else of the app differs."""
+    plan = planned(CONSENTED, "rbac")
+    app = listed(CONSENTED, "apps")[0]
+    pointer = ServicePrincipal(app.app_id, app.object_id, "omni", override_enforce_exo_app_rbac_permissions=False)
+    states, made = [Version(datetime.min.replace(tzinfo=UTC), "the beginning", View(CONSENTED))], []
+    for number, override in enumerate((False, True), 1):
+        switched = replace(pointer, override_enforce_exo_app_rbac_permissions=override)
+        view = View(replace(CONSENTED, service_principals=(switched,)), states[-1].view)
+        states.append(Version(START + timedelta(seconds=30 * number), f"override {override}", view))
+        made.append(Made(plan.steps[number], number, number + 1))
+    found = watch(plan, states, made, DELAYS)
+    assert told(found.lost) >= {("Mail.Read", "ada@contoso.com"), ("Mail.Read", "bob@contoso.com")}
+    assert found.lost[0].after == plan.steps[2].title
+    assert found.disagreed == ()
 
 
 def test_what_another_app_does_is_not_this_apps() -> None:

@@ -15,19 +15,19 @@ from exoscope.outcome import AlreadyExists, ObjectNotFound, ServiceError
 Required = list[dict[str, Any]]
 
 
-def read_object(graph: GraphClient, target: Target) -> Observed | None:
+def read_object(graph: GraphClient, target: Target, resources: Resources | None = None) -> Observed | None:
     """A consent, a request entry (``requiredResourceAccess``, type Role), a registration, a service principal or a credential.
 
     None: the app (or, for a request, its registration in this tenant) is not there. A consent yields ``resource_id`` (the
     object id of the resource's service principal) and, when it is there, ``id``; a request yields
     ``required_resource_access``: the collection as it must be written to add the entry where it is absent, and to remove
     it where it is present, all other entries (delegated ones too) as they are.
-    Raises ValueError for another kind, and the ServiceError family.
+    ``resources``: those that were read already serve again. Raises ValueError for another kind, and the ServiceError family.
     """
     if target.kind == "consent":
-        return _consent(graph, target.key)
+        return _consent(graph, target.key, resources or Resources(graph))
     if target.kind == "request":
-        return _request(graph, target.key)
+        return _request(graph, target.key, resources or Resources(graph))
     if target.kind in registered.READ:
         return registered.READ[target.kind](graph, target.key)
     raise ValueError(f"{target.kind} is no object of Entra")
@@ -64,8 +64,8 @@ def _granted(graph: GraphClient, request: Request) -> dict[str, Any] | None:
     return None
 
 
-def _consent(graph: GraphClient, key: Mapping[str, str]) -> Observed | None:
-    resource = _resource(graph, key["resource"])
+def _consent(graph: GraphClient, key: Mapping[str, str], resources: Resources) -> Observed | None:
+    resource = _resource(resources, key["resource"])
     try:
         app = graph.get(f"/servicePrincipals(appId='{key['app_id']}')?$select=id,appId")
     except ObjectNotFound:
@@ -78,7 +78,7 @@ def _consent(graph: GraphClient, key: Mapping[str, str]) -> Observed | None:
     return Observed(None, yields)
 
 
-def _request(graph: GraphClient, key: Mapping[str, str]) -> Observed | None:
+def _request(graph: GraphClient, key: Mapping[str, str], resources: Resources) -> Observed | None:
     try:
         path = f"/applications(appId='{key['app_id']}')?$select=id,appId,requiredResourceAccess"
         application = graph.get(path)
@@ -90,7 +90,7 @@ def _request(graph: GraphClient, key: Mapping[str, str]) -> Observed | None:
         raise ServiceError("Graph answered an application without its requested permissions", code="unexpected-answer")
     role = key["app_role_id"]
     if has_entry(required, key["resource"], role):
-        permission = _resource(graph, key["resource"]).permission(role)
+        permission = _resource(resources, key["resource"]).permission(role)
         return Observed(
             {"permission": permission}, {"required_resource_access": without(required, key["resource"], role)}
         )
@@ -139,8 +139,8 @@ def _is_role(access: Mapping[str, Any], app_role_id: str) -> bool:
     return access.get("type") == "Role" and _same(access.get("id"), app_role_id)
 
 
-def _resource(graph: GraphClient, app_id: str) -> Resource:
-    found = Resources(graph).find(app_id)
+def _resource(resources: Resources, app_id: str) -> Resource:
+    found = resources.find(app_id)
     if found is None:
         raise ObjectNotFound(f"the tenant has no service principal of the resource {app_id}")
     return found

@@ -6,7 +6,7 @@ Some Get- cmdlets answer an unknown identity with everything, so each row's own 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from msgspec import UnsetType
@@ -32,6 +32,7 @@ from exoscope.model import (
     ManagementScopeScope,
     Observed,
     Scope,
+    ServicePrincipal,
     Target,
 )
 from exoscope.outcome import ObjectNotFound, ServiceError
@@ -39,17 +40,36 @@ from exoscope.outcome import ObjectNotFound, ServiceError
 Key = Mapping[str, str]
 
 
-def read_object(session: ExchangeSession, target: Target) -> Observed | None:
+class Ids:
+    """Ids that never change, as earlier readings of one tenant had them: each saves reading a list, or a group, to learn it again.
+
+    ``pointers``: object ids of pointers; ``groups``: both ids of a group (its Guid first), by each of them. Keys without case.
+    """
+
+    def __init__(self) -> None:
+        self.pointers: dict[str, str] = {}
+        self.groups: dict[str, tuple[str, ...]] = {}
+
+    def know(self, pointers: Iterable[ServicePrincipal] = (), groups: Iterable[Group] = ()) -> None:
+        """Keep the ids of these."""
+        self.pointers |= {each.object_id.casefold(): each.object_id for each in pointers}
+        for group in groups:
+            both = tuple(each for each in (group.guid, group.external_directory_object_id) if each)
+            self.groups |= {each.casefold(): both for each in both}
+
+
+def read_object(session: ExchangeSession, target: Target, ids: Ids | None = None) -> Observed | None:
     """One object, read now, in the fields :mod:`exoscope.model.plan` lists for its kind; None: it is not there.
 
     A field that could not be read is left out of the state, never made up. Filters stand as Exchange gives them back.
+    ``ids``: what is known of the tenant already, and where what is learned goes.
     Raises ValueError for a kind of object that is not Exchange's, and the ServiceError family.
     """
     read = _READ.get(target.kind)
     if read is None:
         raise ValueError(f"{target.kind} is no object of Exchange")
     try:
-        return read(session, target.key)
+        return read(session, target.key, ids or Ids())
     except ObjectNotFound:
         return None
 
@@ -64,13 +84,13 @@ def _one(found: list[Any], what: str) -> Any:
     return found[0] if found else None
 
 
-def _organization(session: ExchangeSession, key: Key) -> Observed:
+def _organization(session: ExchangeSession, key: Key, ids: Ids) -> Observed:
     organization = read_organization(session)
     dehydrated = organization.is_dehydrated
     return Observed({} if isinstance(dehydrated, UnsetType) else {"is_dehydrated": dehydrated})
 
 
-def _pointer(session: ExchangeSession, key: Key) -> Observed | None:
+def _pointer(session: ExchangeSession, key: Key, ids: Ids) -> Observed | None:
     rows = _rows(session, "inventory/service_principal", {"identity": key["object_id"]})
     pointers = [
         pointer
@@ -81,7 +101,7 @@ def _pointer(session: ExchangeSession, key: Key) -> Observed | None:
     return None if pointer is None else Observed({"display_name": pointer.display_name})
 
 
-def _management_scope(session: ExchangeSession, key: Key) -> Observed | None:
+def _management_scope(session: ExchangeSession, key: Key, ids: Ids) -> Observed | None:
     rows = _rows(session, "inventory/management_scope", {"identity": key["name"]})
     scopes = [scope for scope in parse_rows(rows, parse_management_scope) if same(scope.name, key["name"])]
     scope = _one(scopes, f"the scope {key['name']}")
@@ -96,7 +116,7 @@ def _management_scope(session: ExchangeSession, key: Key) -> Observed | None:
     )
 
 
-def _role_assignment(session: ExchangeSession, key: Key) -> Observed | None:
+def _role_assignment(session: ExchangeSession, key: Key, ids: Ids) -> Observed | None:
     rows = _rows(session, "inventory/role_assignment", {"identity": key["name"]})
     named = [row for row in rows if same(Cells(row).optional("Name"), key["name"])]
     row = _one(named, f"the assignment {key['name']}")
@@ -112,16 +132,20 @@ def _role_assignment(session: ExchangeSession, key: Key) -> Observed | None:
     return Observed(
         {
             "role": found.role,
-            "assignee": _object_id(session, found.assignee),
+            "assignee": _object_id(session, found.assignee, ids),
             "enabled": found.enabled,
-            "scope": _scope(session, found.scope),
+            "scope": _scope(session, found.scope, ids),
         }
     )
 
 
-def _object_id(session: ExchangeSession, assignee: str) -> str:
+def _object_id(session: ExchangeSession, assignee: str, ids: Ids) -> str:
     """The object id of the pointer that Exchange named as assignee; the name itself where no single pointer has it."""
+    known = ids.pointers.get(assignee.casefold())
+    if known is not None:
+        return known  # an object id is one object's for ever; a name may be another's by now
     pointers = read_service_principals(session)
+    ids.know(pointers)
     for names in (lambda p: (p.object_id,), lambda p: (p.app_id, p.display_name)):
         found = {
             p.object_id.casefold(): p.object_id for p in pointers if any(same(name, assignee) for name in names(p))
@@ -131,31 +155,37 @@ def _object_id(session: ExchangeSession, assignee: str) -> str:
     return assignee
 
 
-def _scope(session: ExchangeSession, scope: Scope) -> dict[str, str]:
+def _scope(session: ExchangeSession, scope: Scope, ids: Ids) -> dict[str, str]:
     if isinstance(scope, ManagementScopeScope):
         return {"kind": "management_scope", "name": scope.name}
     if isinstance(scope, AdministrativeUnitScope):
         return {"kind": "administrative_unit", "id": scope.id}
     if isinstance(scope, GroupScope):
         # A group has two Guids, and Exchange may name it by either: states are told by its own.
-        group = _find_group(session, scope.id)
-        return {"kind": "group", "id": group.guid if group is not None else scope.id}
+        return {"kind": "group", "id": (_group_ids(session, scope.id, ids) or (scope.id,))[0]}
     return {"kind": "organization"}
 
 
-def _access_policy(session: ExchangeSession, key: Key) -> Observed | None:
+def _access_policy(session: ExchangeSession, key: Key, ids: Ids) -> Observed | None:
     # Read as a list: a policy's identity holds the tenant's Guid and a SID that a plan does not know.
-    group = _find_group(session, key["group"])
-    ids = [key["group"], *([group.guid, group.external_directory_object_id] if group else [])]
+    named = (key["group"], *_group_ids(session, key["group"], ids))
     policies = [
         policy
         for policy in parse_rows(_rows(session, "inventory/access_policies", {}), parse_policy)
         if same(policy.app_id, key["app_id"])
         and same(policy.access_right, key["access_right"])
-        and any(same(policy.scope.object_id, each) for each in ids)
+        and any(same(policy.scope.object_id, each) for each in named)
     ]
     policy = _one(policies, f"the policy of {key['app_id']}")
     return None if policy is None else Observed({"description": policy.description}, {"identity": policy.identity})
+
+
+def _group_ids(session: ExchangeSession, identity: str, ids: Ids) -> tuple[str, ...]:
+    """Both ids of the group with this one, its Guid first; none where there is no such group."""
+    if identity.casefold() not in ids.groups:
+        group = _find_group(session, identity)
+        ids.know(groups=() if group is None else (group,))
+    return ids.groups.get(identity.casefold(), ())
 
 
 def _find_group(session: ExchangeSession, identity: str) -> Group | None:
@@ -170,7 +200,7 @@ def _find_group(session: ExchangeSession, identity: str) -> Group | None:
     return group
 
 
-def _group(session: ExchangeSession, key: Key) -> Observed | None:
+def _group(session: ExchangeSession, key: Key, ids: Ids) -> Observed | None:
     name = key["name"]
     rows = _rows(session, "inventory/distribution_group", {"identity": name})
     named = [cells for row in rows if same((cells := Cells(row)).optional("Name"), name)]
@@ -227,7 +257,7 @@ def _owners(session: ExchangeSession, cells: Cells) -> tuple[str, ...] | None:
     return owner_guids(managed_by, names)
 
 
-def _group_member(session: ExchangeSession, key: Key) -> Observed | None:
+def _group_member(session: ExchangeSession, key: Key, ids: Ids) -> Observed | None:
     group = _find_group(session, key["group"])
     if group is None:
         return None
@@ -237,7 +267,7 @@ def _group_member(session: ExchangeSession, key: Key) -> Observed | None:
     return Observed({}) if any(same(member, key["member"]) for member in members) else None
 
 
-_READ: dict[str, Callable[[ExchangeSession, Key], Observed | None]] = {
+_READ: dict[str, Callable[[ExchangeSession, Key, Ids], Observed | None]] = {
     "organization": _organization,
     "pointer": _pointer,
     "management_scope": _management_scope,

@@ -17,6 +17,7 @@ from exoscope.model import (
     AccessPolicy,
     AdministrativeUnitScope,
     App,
+    Consent,
     Group,
     GroupScope,
     ManagementScope,
@@ -329,6 +330,16 @@ def _group_member(snapshot: Snapshot, key: dict[str, str]) -> State:
     if group.members is None:
         raise Unreadable(f"the members of {group.display_name} were not read")
     return {} if fold(key["member"]) in {fold(member) for member in group.members} else None
+
+
+def find_consent(snapshot: Snapshot, target: Target) -> Consent | None:
+    """The consent that a target means."""
+    app = find_app(snapshot, target.key["app_id"])
+    place = (fold(target.key["resource"]), fold(target.key["app_role_id"]))
+    return _one(
+        () if app is None else app.consents,
+        lambda each: (fold(each.resource), fold(each.app_role_id)) == place,
+    )
 
 
 def _permission(field: str) -> Callable[[Snapshot, dict[str, str]], State]:

@@ -25,7 +25,7 @@ from exoscope.rehearsing.watching import (
     not_as_planned,
     watch,
 )
-from exoscope.running import Desk, Event, Evidence, Opened, RunAnswer, Store, Survey, Tenancy, apply, undo
+from exoscope.running import Desk, Event, Evidence, Opened, RunAnswer, Store, Survey, Tenancy, apply, glancing, undo
 from exoscope.running.filling import Filled
 from exoscope.running.ports import Progress
 from exoscope.running.tenancy import desk_for
@@ -204,6 +204,9 @@ class _Watched:
 
     def read(self, target: Target) -> Observed:
         return self._inner.read(target)
+
+    def shown(self, app_id: str | None, target: Target) -> Observed | None:
+        return glancing.seen_by(self._inner, app_id, target)
 
     def write(self, step: Step, call: Filled) -> tuple[str, ...]:
         since = self._tenant.count()

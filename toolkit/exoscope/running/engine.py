@@ -248,7 +248,7 @@ class Engine:
             seen.add(key)
             if not first or step.id in self.state.found or holes([*step.target.key.values(), step.before, step.after]):
                 continue  # it rests on another step, or a call of this run may have changed it: the step itself settles that
-            reading = self.steps.read(step.target)
+            reading = self.steps.glance(step)
             if self.steps.place(step, reading) == "other":
                 raise moved(step, reading, "changed since the plan")
 

@@ -37,6 +37,8 @@ def fill_target(step: Step, yields: Mapping[str, Mapping[str, Any]]) -> Target:
 
 def fill_subject(step: Step, yields: Mapping[str, Mapping[str, Any]]) -> Step:
     """The step with the holes of its target and states filled. Raises HoleError for a hole without a value."""
+    if not holes([step.target.key, step.before, step.after]):
+        return step
     values = _texts(found(yields))
     return msgspec.structs.replace(
         step,
@@ -54,7 +56,8 @@ def identity_of(step: Step, yields: Mapping[str, Mapping[str, Any]]) -> str | No
     name = {"group": "group", "access_policy": "identity"}.get(step.target.kind)
     if name is None or name not in step.values or step.before is None:
         return None
-    return str(fill({name: step.values[name]}, _texts(found(yields)))[name])
+    named = {name: step.values[name]}
+    return str(fill(named, _texts(found(yields)) if holes(named) else {})[name])
 
 
 def fill_call(step: Step, yields: Mapping[str, Mapping[str, Any]]) -> Filled:
@@ -62,9 +65,8 @@ def fill_call(step: Step, yields: Mapping[str, Mapping[str, Any]]) -> Filled:
 
     Raises HoleError for a hole without a value, GuardRefused when the filled script is not the planned one but for its holes.
     """
-    values = found(yields)
     if step.request is not None:
-        return Filled(None, _request(step.request, values))
+        return Filled(None, _request(step.request, found(yields)))
     if step.script is None or step.template is None:
         raise GuardRefused(f"{step.id} says neither what to run nor what to ask")
     planned = read(step.script)
@@ -72,7 +74,7 @@ def fill_call(step: Step, yields: Mapping[str, Mapping[str, Any]]) -> Filled:
         raise GuardRefused(f"the script of {step.id} is not what its template and values give")
     if not holes(step.values):
         return Filled(step.script, None)
-    texts = _texts(values)
+    texts = _texts(found(yields))
     script = render_guarded(step.template, fill(step.values, texts))
     guard(script.text, fill_pipelines(planned, texts))
     return Filled(script.text, None)

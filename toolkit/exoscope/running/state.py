@@ -66,6 +66,8 @@ class RunState:
 
     def __init__(self, plan: Plan, records: Iterable[AnyRecord] = (), undone: Mapping[str, str] | None = None) -> None:
         self.plan = self.planned = plan
+        self._own: dict[str | None, list[Step]] = {}
+        self._yields: dict[str, Mapping[str, Any]] = {}
         self.levels = 0
         self.notes: dict[str, list[str]] = {}
         self.undone = dict(undone or {})
@@ -99,6 +101,7 @@ class RunState:
             case StepDone():
                 self.unsettled.pop(record.step, None)
                 self.done[record.step] = record
+                self._yields[record.step] = record.yields
                 self.paused.pop(record.app, None)
             case StepFailed(sent=True):
                 self.unsettled[record.step] = record.at
@@ -138,6 +141,7 @@ class RunState:
                 for each in self.plan.apps
             ),
         )
+        self._own.clear()
         self.levels += sum(is_level(each) for each in record.steps)
         self.notes.setdefault(record.app, []).extend(record.notes)
         if any(is_level(each) and each.after is not None for each in record.steps):
@@ -163,7 +167,7 @@ class RunState:
     @property
     def yields(self) -> dict[str, Mapping[str, Any]]:
         """What done steps yielded, by step id."""
-        return {step: done.yields for step, done in self.done.items()}
+        return dict(self._yields)
 
     def as_left(self, step: Step, landed: StepDone) -> State:
         """How a landed step's object stands as the run leaves it: later steps may have moved members of a group."""
@@ -190,7 +194,10 @@ class RunState:
 
     def steps(self, app: str | None, stage: str | None = None) -> list[Step]:
         """The steps of an app (None: those that all apps share), in the plan's order."""
-        return [each for each in self.plan.steps if each.app_id == app and stage in (None, each.stage)]
+        if not self._own:
+            for each in self.plan.steps:
+                self._own.setdefault(each.app_id, []).append(each)
+        return [each for each in self._own.get(app, ()) if stage in (None, each.stage)]
 
     def left(self, app: str | None, stage: str | None = None) -> list[Step]:
         """Those of :meth:`steps` that have not landed yet."""

@@ -30,6 +30,7 @@ from exoscope.planning import states
 from exoscope.planning.registration import known_target
 from exoscope.powershell import holes
 from exoscope.running.filling import Filled, fill_call, fill_subject, identity_of
+from exoscope.running.glancing import seen_by, shows
 from exoscope.running.journal import Journal, moment
 from exoscope.running.ports import Event, Progress, Tenancy
 from exoscope.running.records import StepDone, StepFailed, StepIntent
@@ -243,6 +244,11 @@ class Steps:
                 self.clock.sleep(pause)
         raise AssertionError("the clock does not move")
 
+    def glance(self, step: Step) -> Observed:
+        """Read a step's object, where the reading of the tenant at hand does not show it as it was planned from."""
+        seen = seen_by(self.tenancy, step.app_id, step.target)
+        return seen if seen is not None and self.place(step, seen) == "before" else self.read(step.target)
+
     def place(self, subject: Step, reading: Observed) -> Place:
         """Where the object stands between the step's two states."""
         after = self._passed(subject, reading.state)
@@ -257,11 +263,11 @@ class Steps:
         """Does the object stand as after the step, or as after a later step of the plan on the same object?"""
         kind, key = subject.target.kind, states.key_of(subject.target)
         answer = states.agrees(kind, observed, subject.after)
-        ids = [each.id for each in self.state.plan.steps]
-        for later in self.state.plan.steps[ids.index(subject.id) + 1 :]:
+        own = self.state.steps(subject.app_id)
+        for later in own[[each.id for each in own].index(subject.id) + 1 :]:
             if answer is True:
                 break
-            if later.target.kind != kind or later.app_id != subject.app_id:
+            if later.target.kind != kind:
                 continue
             try:
                 filled = fill_subject(later, self.state.yields)
@@ -295,6 +301,8 @@ class Steps:
         expected = subject.after
         if without_members and expected is not None and subject.target.kind == "group":
             expected = {name: value for name, value in expected.items() if name != "members"}
+        if shows(self.tenancy, subject, expected):
+            return None
         end = self.clock.now() + timedelta(seconds=self.patience.settle)
         for reading in self._readings(subject.target, end):
             if states.agrees(subject.target.kind, reading.state, expected):

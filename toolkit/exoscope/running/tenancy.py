@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 
 from exoscope import entra, exchange
 from exoscope.clock import Clock
-from exoscope.model import AppPlan, Gate, Migration, Observed, Plan, Snapshot, Stage, Step, Target, WaitKind
-from exoscope.outcome import Verdict
-from exoscope.planning import registration
+from exoscope.model import AppPlan, Gate, Migration, Observed, Plan, Snapshot, Stage, Step, Target, Unset, WaitKind
+from exoscope.outcome import Unreadable, Verdict
+from exoscope.planning import registration, states
 from exoscope.planning.hashing import dump_plan
 from exoscope.planning.migration import plan_migration
 from exoscope.planning.timing import gate_seconds
@@ -42,6 +42,21 @@ WRITE_SECONDS = exchange.DEADLINE
 
 GRAPH_KINDS = frozenset({"consent", "request", *registration.KINDS})
 
+SHOWN = frozenset(
+    {
+        "organization",
+        "pointer",
+        "management_scope",
+        "role_assignment",
+        "access_policy",
+        "group",
+        "group_member",
+        "consent",
+        "request",
+    }
+)
+"""Kinds of object that a whole reading shows as a reading of the object itself would."""
+
 
 class LiveTenancy:
     """A connection as a run sees it. Use it from one thread."""
@@ -65,14 +80,27 @@ class LiveTenancy:
         self._read_at: datetime | None = None
         self._written: set[str | None] = set()
         self._doubts = 0
+        self._ids = exchange.Ids()
+        self._resources: entra.Resources | None = None
 
     def read(self, target: Target) -> Observed:
         """See :class:`exoscope.running.ports.Tenancy`."""
         if target.kind in GRAPH_KINDS:
-            found = entra.read_object(self._connection.graph, target)
+            found = entra.read_object(self._connection.graph, target, self._known_resources())
         else:
-            found = exchange.read_object(self._connection.exchange, target)
+            found = exchange.read_object(self._connection.exchange, target, self._ids)
         return Observed(None) if found is None else found
+
+    def shown(self, app_id: str | None, target: Target) -> Observed | None:
+        """See :class:`exoscope.running.glancing.ReadsWhole`."""
+        if self._snapshot is None or target.kind not in SHOWN or self._late(app_id):
+            return None
+        try:
+            state = states.shown(self._snapshot, target)
+        except Unreadable:
+            return None
+        consent = states.find_consent(self._snapshot, target) if target.kind == "consent" else None
+        return Observed(state, {} if consent is None else {"id": consent.id})
 
     def write(self, step: Step, call: Filled) -> tuple[str, ...]:
         """See :class:`exoscope.running.ports.Tenancy`."""
@@ -136,13 +164,26 @@ class LiveTenancy:
 
     def snapshot(self, plan: Plan, app: str | None = None) -> Snapshot:
         """The tenant read whole, anew where the last reading is old or ``app`` was written to since."""
-        now = self._connection.clock.now()
-        old = self._read_at is None or (now - self._read_at).total_seconds() > FRESH
-        if self._snapshot is None or old or app in self._written or None in self._written:
+        if self._snapshot is None or self._late(app):
+            now = self._connection.clock.now()
             self._snapshot = read_snapshot(self._connection, wanted=wanted_by(plan), progress=self._say)
             self._read_at = now
             self._written.clear()
+            self._resources = None
+            pointers, groups = self._snapshot.service_principals, self._snapshot.groups
+            self._ids.know(() if isinstance(pointers, Unset) else pointers, () if isinstance(groups, Unset) else groups)
         return self._snapshot
+
+    def _known_resources(self) -> entra.Resources:
+        """The resources with their roles, read once between two readings of the whole tenant."""
+        if self._resources is None:
+            self._resources = entra.Resources(self._connection.graph)
+        return self._resources
+
+    def _late(self, app: str | None) -> bool:
+        """Is the reading at hand too old to tell something of an app by?"""
+        old = self._read_at is None or (self._connection.clock.now() - self._read_at).total_seconds() > FRESH
+        return old or app in self._written or None in self._written
 
     def _reached(self, plan: Plan, app: str) -> Reach:
         """Reach over the tenant as it reads; one reading's indexes serve every app that is asked about meanwhile."""

@@ -23,6 +23,7 @@ from exoscope.rehearsing.demo import DemoAnswer
 from exoscope.rehearsing.rehearse import Rehearsal
 from exoscope.reporting.evidence import Evidence
 from exoscope.running.answer import AdvanceAnswer, RunAnswer, RunLine
+from exoscope.running.credential_answers import CredentialsAnswer, MadeAnswer, RemovedAnswer
 from exoscope.twin.server import Ready
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "schemas"
@@ -147,6 +148,9 @@ ANSWERS: dict[str, tuple[type, str]] = {
     "sandbox": (Ready, "The line exoscope sandbox serve prints when it is ready"),
     "demo": (DemoAnswer, "exoscope demo --json"),
     "rehearse": (Rehearsal, "exoscope rehearse --json"),
+    "credentials-list": (CredentialsAnswer, "exoscope credentials list --json"),
+    "credentials-made": (MadeAnswer, "exoscope credentials add and rotate --json"),
+    "credentials-removed": (RemovedAnswer, "exoscope credentials remove --json"),
     "verify": (Proof, "exoscope verify --json"),
     "whoami": (WhoAnswer, "exoscope login and whoami --json"),
     "logout": (LogoutAnswer, "exoscope logout --json"),

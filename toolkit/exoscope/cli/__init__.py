@@ -22,6 +22,7 @@ COMMANDS = {
     "undo": Place("Change", "undo", "Take a run back, in the safe order."),
     "runs": Place("Change", "runs", "List the runs."),
     "status": Place("Change", "status", "Say what a run waits for, and how long."),
+    "credentials": Place("Change", "credentials", "List, add, rotate and remove an app's secrets and certificates."),
     "verify": Place("Prove", "verify", "Prove a plan or an intent with Exchange's answers and Graph calls as the app."),
     "rehearse": Place(
         "Try", "rehearse", "Apply a plan to the twin of its tenant, watch every moment, and take it back."

@@ -94,6 +94,17 @@ def written(pair: KeyPair, *, pfx: bool, name: str, passphrase: Secret | None) -
     return private + certificate.public_bytes(Encoding.PEM)
 
 
+def read_key_pair(text: Secret) -> KeyPair | None:
+    """A key and its certificate in PEM; None: it is not that, or a passphrase keeps it."""
+    data = text.reveal()
+    if "PRIVATE KEY-----" not in data or "ENCRYPTED" in data:
+        return None
+    try:
+        return KeyPair(text, _public(_load(data.encode("utf-8"))))
+    except ValueError:
+        return None
+
+
 def read_certificate(data: bytes, name: str) -> PublicCertificate:
     """The certificate of a file (PEM or DER); a key beside it is left where it is. Raises BadInput naming the file."""
     try:

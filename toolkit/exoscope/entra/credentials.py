@@ -26,6 +26,7 @@ from exoscope.outcome import (
     AccessDenied,
     Ambiguous,
     BadInput,
+    Exit,
     NotFound,
     ObjectNotFound,
     Refused,
@@ -369,5 +370,6 @@ def _until(look: Callable[[], Found | None], clock: Clock, what: str, *, changed
         f"Graph does not show {what}, a minute after it was written",
         code="stale-list",
         changed=changed,
+        exit=Exit.STOPPED if changed else None,
         next="Its lists lag behind at times: look again later with exoscope credentials list.",
     )

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from exoscope import entra
 from exoscope.clock import Clock, iso
-from exoscope.entra.certificates import KeyPair, PublicCertificate, make_key_pair, written
+from exoscope.entra.certificates import KeyPair, PublicCertificate, make_key_pair, read_key_pair, written
 from exoscope.entra.credentials import (
     Application,
     NewSecret,
@@ -27,7 +27,7 @@ from exoscope.entra.credentials import (
 )
 from exoscope.entra.graph import EVENTUAL
 from exoscope.model import Noun, Secret
-from exoscope.outcome import Deadline, ExoscopeError, SignInFailed, Transient
+from exoscope.outcome import Deadline, Exit, ExoscopeError, SignInFailed, Transient
 from exoscope.running.handed import Entry, Handed, Ledger, Stage
 from exoscope.running.placing import Place, Screen, check_place, digest_at, found_at, put
 
@@ -76,7 +76,14 @@ class Maker:
         self._sign_in, self._say = sign_in, say
         self.application = application
         self.run = run
+        self.changed = False
+        """Has this one made or removed something, beside settling what an earlier run had left?"""
         self.held: Handed = ledger.of(application.app_id, application.display_name)
+
+    @property
+    def touched(self) -> bool:
+        """May something of this run stand in Entra that was not there before, or be gone?"""
+        return self.changed or any(entry.open and entry.run == self.run for entry in self.held.entries)
 
     # -- making ------------------------------------------------------------------------------------------------
 
@@ -95,6 +102,7 @@ class Maker:
             self._settle(entry)
             entry = self._intend("secret", place, again=" again")
             new = self._add_secret(entry, ends)
+        self.changed = True
         entry = self._note(replace(entry, stage="made", key_id=new.key_id, expires=new.ends))
         entry = self._hand_over(entry, place, new.value.reveal().encode("utf-8"), "the client secret's value")
         return Made(entry, new.value)
@@ -171,6 +179,7 @@ class Maker:
             )
         except ExoscopeError as error:
             raise self._unmade(entry, error) from None
+        self.changed = True
         return self._note(replace(entry, stage="made", key_id=made.key_id, expires=made.end))
 
     def _unmade(self, entry: Entry, error: ExoscopeError) -> ExoscopeError:
@@ -189,6 +198,7 @@ class Maker:
                 f"a credential was made and could not be handed over ({error.message}); it was removed again",
                 code="not-handed-over",
                 changed=True,
+                exit=Exit.STOPPED,
                 next=error.next or "Name another place and run the same command again.",
             ) from None
         return self._note(replace(entry, stage="handed-over"))
@@ -214,11 +224,19 @@ class Maker:
                     raise
                 self._clock.sleep(pause)
 
+    def lying_in(self, place: Place, kind: str) -> Secret | KeyPair | None:
+        """The credential that lies in a place; None: nothing does, or a key that a passphrase keeps."""
+        held = found_at(place)
+        if not held or kind == "secret":
+            return held
+        return read_key_pair(held)
+
     # -- removing ----------------------------------------------------------------------------------------------
 
     def remove(self, key_id: str) -> None:
         """Remove a credential of the application, whoever made it; a record of it says so then."""
         remove_credential(self._graph, self.application, key_id, self._clock)
+        self.changed = True
         entry = self.held.of_key(key_id)
         if entry is not None:
             self._note(replace(entry, stage="removed"))
@@ -267,6 +285,10 @@ class Maker:
             found = [each.key_id for each in listed if each.display_name == entry.display_name]
             if found or pause is None or not young:
                 return found
+            if pause == EVENTUAL[0]:
+                self._say(
+                    f"Looking for what an earlier run may have made, {entry.display_name}: lists may be a minute behind."
+                )
             self._clock.sleep(pause)
         return []
 

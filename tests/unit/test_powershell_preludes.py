@@ -13,8 +13,10 @@ def test_the_prelude_takes_its_data_as_typed_parameters() -> None:
     connect = prelude()
     assert [(each.name, each.type, each.mandatory) for each in connect.parameters] == [
         ("AccessToken", "securestring", True),
-        ("Organization", "string", True),
         ("CommandName", "string[]", True),
+        ("Organization", "string", False),
+        ("UserPrincipalName", "string", False),
+        ("DelegatedOrganization", "string", False),
         ("ExchangeEnvironmentName", "string", False),
         ("ModuleBasePath", "string", False),
     ]

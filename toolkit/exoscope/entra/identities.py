@@ -109,10 +109,10 @@ class Person:
             raise SignInFailed("nobody is signed in", code="sign-in-needed", next="Sign in: exoscope login.")
         return self._by_code(scopes) if self._operator.device_code else self._in_browser(scopes)
 
-    def forget_others(self) -> None:
-        """Drop from the cache whoever is not the account that the profile names."""
+    def forget_all_but(self, name: str) -> None:
+        """Drop from the cache whoever is not this account."""
         for account in self._app.get_accounts():
-            if str(account.get("username", "")).casefold() != (self._operator.account or "").casefold():
+            if str(account.get("username", "")).casefold() != name.casefold():
                 self._app.remove_account(account)
 
     def _by_code(self, scopes: Sequence[str]) -> Answer:

@@ -6,7 +6,6 @@ Keychain on macOS, libsecret on Linux (which needs PyGObject). Where that cannot
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -61,8 +60,16 @@ def forget(profile: Profile, operator: Operator) -> Path | None:
         return None
     if operator.cache == "encrypted":
         # What the system's store holds is overwritten first: the file only marks that there is something.
-        with contextlib.suppress(BadInput, OSError):
+        try:
             _persistence(operator, place).save("{}")
+        except Exception as error:
+            if isinstance(error, BadInput):
+                raise
+            raise BadInput(
+                f"the kept sign-in of {place} cannot be removed from the system's store ({type(error).__name__})",
+                code="sign-in-unreadable",
+                next="Remove the entry msal-extensions by the system's own means, then that file.",
+            ) from None
     try:
         place.unlink(missing_ok=True)
         place.with_name(place.name + ".lockfile").unlink(missing_ok=True)

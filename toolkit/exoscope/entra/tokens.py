@@ -77,7 +77,7 @@ class Tokens:
         self._caches: dict[str, Any] = {}  # msal's, by identity: they outlive a client that was dropped after an error
         self._held: dict[tuple[str, str], Token] = {}
         self._given: dict[str, Any] = {}
-        self._user: str | None = None
+        self._users: dict[str, str] = {}  # who signed in, by identity
         self._lock = threading.RLock()
 
     def operator(
@@ -196,7 +196,7 @@ class Tokens:
                 needed = "" if operator is None else clients.consent_of(operator, resource, writing=writing)
                 token = self._read(_granted(result, name, operator, needed), asked)
                 if operator is not None:
-                    self._expect(token, operator, client)
+                    self._expect(who, token, operator, client)
             except ExoscopeError as error:
                 # msal remembers a refusal for a while: what asks again must be a new client.
                 self._clients.pop((who, client_id), None)
@@ -213,21 +213,22 @@ class Tokens:
             self._clock.sleep(2.0**tried)
         raise AssertionError("unreachable: the last try returns or raises")
 
-    def _expect(self, token: Token, operator: Operator, client: Identity) -> None:
-        """Is it the account that the profile names?"""
-        if token.user is not None:
-            self._user = token.user
-        if operator.account is None or (token.user or "").casefold() == operator.account.casefold():
+    def _expect(self, who: str, token: Token, operator: Operator, client: Identity) -> None:
+        """Is it the account that the profile names, or else the one that signed in for the other service?"""
+        meant = operator.account or self._users.get(who)
+        if meant is None or (token.user or "").casefold() == meant.casefold():
+            if token.user is not None:
+                self._users[who] = token.user
             return
         from exoscope.entra.identities import Person
 
-        self._user = None
         if isinstance(client, Person):
-            client.forget_others()
+            client.forget_all_but(meant)
+        whose = "the profile's account is" if operator.account else "for the other service it was"
         raise SignInFailed(
-            f"{token.user or 'somebody without a name'} signed in; the profile's account is {operator.account}",
+            f"{token.user or 'somebody without a name'} signed in; {whose} {meant}",
             code="wrong-account",
-            next=f"Run the same command again and sign in as {operator.account}. This sign-in was not kept.",
+            next=f"Run the same command again and sign in as {meant}. This sign-in was not kept.",
         )
 
     def _read(self, result: Mapping[str, Any], asked: datetime) -> Token:
@@ -278,7 +279,7 @@ class Tokens:
                 cache=self._cache(who, operator),
                 say=self._say,
                 at_terminal=self._at_terminal,
-                hint=lambda: self._user if who == _OPERATOR else None,
+                hint=lambda: self._users.get(who),
             )
         if operator.federated is not None:
             return Confidential(client_id, {"client_assertion": self._assertion(operator)}, self._common())

@@ -223,7 +223,8 @@ def desk_for(profile: Profile, store: Store, *, clock: Clock, progress: Progress
         "long_token": float(profile.waits.long_token),
     }
     lengthen = not on_loopback(profile)
-    operator = "interactive" if profile.operator is None else profile.operator.client_id
+    named = profile.operator
+    operator = "interactive" if named is None else named.account or named.client_id
 
     @contextmanager
     def opened(plan: Plan) -> Iterator[Opened]:

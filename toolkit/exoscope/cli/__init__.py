@@ -8,6 +8,7 @@ COMMANDS = {
     "login": Place("Set up", "login", "Sign the operator in, and keep it where the profile says so."),
     "logout": Place("Set up", "logout", "Remove the kept sign-in of the profile's operator."),
     "whoami": Place("Set up", "whoami", "Say who the operator is, as the tokens say it."),
+    "doctor": Place("Set up", "doctor", "Look at your own set-up: everything the operator needs, before it is needed."),
     "guard": Place("Look", "guard", "Show what PowerShell scripts would do, or why they are refused."),
     "reach": Place("Look", "reach", "Answer which mailboxes an app reaches, or which apps reach a mailbox."),
     "explain": Place("Look", "explain", "Tell the story of one answer, rule by rule."),

@@ -136,6 +136,12 @@ class AdminApiSession:
                 found.append(self._settled(script, call, page, left, batch))
         return tuple(found)
 
+    def offered(self, *, deadline: float = DEADLINE) -> frozenset[str]:
+        """See :class:`~exoscope.exchange.session.TellsCmdlets`."""
+        ours = frozenset(name.casefold() for name in powershell.cmdlet_names())
+        api = self._ready(deadline)
+        return ours & self._within(lambda: api.exported(deadline=deadline))
+
     # -- reads and writes --------------------------------------------------------------------------------------
 
     def _list(self, call: _Call, deadline: float, size: int) -> Result:

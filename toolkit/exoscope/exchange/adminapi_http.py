@@ -78,8 +78,7 @@ class AdminApi:
         """
         end = time.monotonic() + deadline
         for _ in range(HOPS):
-            url = f"{self._home}/AdminApi/v1.0/{self._tenant}/EXOModuleFile?Version={MODULE_VERSION}"
-            reply = self._send("GET", url, None, {"CommandName": "*"}, end)
+            reply = self._module_file(end)
             if not 300 <= reply.status < 400:
                 break
             self._move(reply.headers.get("location", ""))
@@ -92,6 +91,19 @@ class AdminApi:
         if reply.status >= 500:
             raise Transient(f"Exchange answered HTTP {reply.status}", retry_after=retry_after(reply.headers))
         # Anything else is this question's own trouble: the tenant's proof follows, at the host that answered.
+
+    def exported(self, *, deadline: float) -> frozenset[str]:
+        """The cmdlets (lower case) that the caller's roles allow, as the module's file lists them (source: CIPP-API's
+        New-ExoRequest -AvailableCmdlets). Raises the ServiceError family.
+        """
+        reply = self._module_file(time.monotonic() + deadline)
+        if reply.status != 200:
+            raise error_of(reply.status, reply.headers, reply.body, "EXOModuleFile", reply.request_id)
+        rows = (reply.body or {}).get("value")
+        texts = [row.get("exportedCmdlets") for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+        if not texts or not all(isinstance(each, str) for each in texts):
+            raise ServiceError("Exchange did not say which cmdlets this operator has", code="unexpected-answer")
+        return frozenset(name.strip().casefold() for text in texts for name in str(text).split(",") if name.strip())
 
     def post(
         self,
@@ -141,6 +153,10 @@ class AdminApi:
         self._http.close()
 
     # -- one exchange ------------------------------------------------------------------------------------------
+
+    def _module_file(self, end: float) -> Reply:
+        url = f"{self._home}/AdminApi/v1.0/{self._tenant}/EXOModuleFile?Version={MODULE_VERSION}"
+        return self._send("GET", url, None, {"CommandName": "*"}, end)
 
     @property
     def _root(self) -> str:

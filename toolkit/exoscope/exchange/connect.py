@@ -168,6 +168,17 @@ class _Session:
             log.info("%s warned: %s", cmdlets[0], warning)
         return result
 
+    def offered(self, *, deadline: float = DEADLINE) -> frozenset[str]:
+        """See :class:`~exoscope.exchange.session.TellsCmdlets`: those of ours that the module imported."""
+        pool = self._ready(deadline)
+        text = powershell.prelude(powershell.CMDLETS).text
+        try:
+            found = pool.invoke(text, {"CommandName": powershell.cmdlet_names()}, deadline=deadline).objects
+        except LostSession:
+            self._drop()
+            raise
+        return frozenset(str(each).casefold() for each in found)
+
     # -- opening -----------------------------------------------------------------------------------------------
 
     def open(self) -> None:

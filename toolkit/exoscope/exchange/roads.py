@@ -23,7 +23,7 @@ UNDOCUMENTED = "Microsoft does not document it, and may change it without notice
 
 class Tried(Noun, frozen=True):
     """A PowerShell of this machine, tried. ``engine`` and ``module``: versions, where it loaded the module, from the folder
-    ``where``; else ``why`` not.
+    ``where``; else ``why`` not, with the error's ``code`` and advice where there was one.
     """
 
     program: str
@@ -31,6 +31,8 @@ class Tried(Noun, frozen=True):
     module: str | None = None
     why: str = ""
     where: str = ""
+    code: str = ""
+    next: str = ""
 
 
 class Choice(Noun, frozen=True):

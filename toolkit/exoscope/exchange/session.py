@@ -68,6 +68,18 @@ class EndsAnytime(Protocol):
 
 
 @runtime_checkable
+class TellsCmdlets(Protocol):
+    """What a session also is where it can tell which cmdlets it has."""
+
+    def offered(self, *, deadline: float = DEADLINE) -> frozenset[str]:
+        """The cmdlets, lower case, of those that templates use, which Exchange gives this operator: what its roles allow.
+
+        Raises the ServiceError family.
+        """
+        ...
+
+
+@runtime_checkable
 class ReadsTogether(Protocol):
     """What a session also is where its road takes several reads in one request (the admin API)."""
 

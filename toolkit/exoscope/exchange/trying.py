@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from exoscope import powershell
+from exoscope.exchange.connect import Pool
 from exoscope.exchange.roads import Tried
 from exoscope.outcome import Deadline, ExoscopeError
 from exoscope.powershell.child import programs
@@ -40,8 +41,12 @@ def try_module(program: str, environ: Mapping[str, str] | None = None, *, second
     """Start one PowerShell as a session does, load the module in it, and end it. ``environ``: its own, else this process's."""
     from exoscope.exchange.local import PwshPool  # psrpcore is slow to load
 
+    return try_pool(PwshPool(program, environ), program, seconds=seconds)
+
+
+def try_pool(pool: Pool, program: str, *, seconds: float = SECONDS) -> Tried:
+    """Open a pool (on a gateway too), load the module in it, and end it. ``program`` names it."""
     end = time.monotonic() + seconds
-    pool = PwshPool(program, environ)
     try:
         pool.open(deadline=seconds)
         told = pool.invoke(
@@ -52,7 +57,8 @@ def try_module(program: str, environ: Mapping[str, str] | None = None, *, second
     except ExoscopeError as error:
         log.debug("%s was tried: %s", program, error.message)
         words = " ".join(error.message.split())
-        return Tried(program, why=words if len(words) <= _WORDS else f"{words[:_WORDS]}…")
+        why = words if len(words) <= _WORDS else f"{words[:_WORDS]}…"
+        return Tried(program, why=why, code=error.code, next=error.next)
     finally:
         pool.close()
     if len(told) != 3 or not all(isinstance(each, str) and each for each in told):

@@ -15,6 +15,7 @@ from exoscope.powershell.operations import Operation, Pipeline, read
 from exoscope.powershell.preludes import (
     BATCH,
     BATCH_SIZE,
+    CMDLETS,
     CONNECT,
     FOLDERS,
     MODULE,
@@ -37,6 +38,7 @@ from exoscope.powershell.rendering import (
 __all__ = [
     "BATCH",
     "BATCH_SIZE",
+    "CMDLETS",
     "CONNECT",
     "FOLDERS",
     "HOLE",

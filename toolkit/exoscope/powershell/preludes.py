@@ -17,6 +17,7 @@ from exoscope.powershell.rendering import TemplateError, template_dir
 CONNECT = "session/connect"
 MODULE = "session/module"
 FOLDERS = "session/folders"
+CMDLETS = "session/cmdlets"
 BATCH = "ConvertTo-ExoscopeBatch"
 BATCH_SIZE = 500
 _PARAMETER = re.compile(

@@ -169,7 +169,9 @@ class AdminApi:
     def _exported(self, holder: Principal) -> frozenset[str]:
         reads_only = self._read_only(holder.app_id)
         return frozenset(
-            name for name, each in CMDLETS.items() if name not in MODULE and not (reads_only and each.writes)
+            name
+            for name, each in CMDLETS.items()
+            if name not in MODULE and name not in self.faults.withheld and not (reads_only and each.writes)
         )
 
     def _batch(self, body: Mapping[str, Any], headers: Mapping[str, str], holder: Principal) -> Answer:

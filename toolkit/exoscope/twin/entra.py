@@ -126,6 +126,7 @@ class Entra:
             )
         response = Response(msgspec.json.encode(body), status, content_type="application/json; charset=utf-8")
         response.headers["Cache-Control"] = "no-store, no-cache"
+        response.date = self.tokens.clock.now()
         return response(environ, start_response)
 
     def _route(self, request: Request) -> dict[str, Any] | Response:

@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from exoscope.twin.exchange.call import CmdletError
+from exoscope.twin.exchange.call import OMITTED, CmdletError
 
 Kind = Literal["fail", "act-then-fail", "rows-then-fail", "drop", "act-then-drop", "hang", "act-then-hang"]
 
@@ -28,6 +28,7 @@ class Faults:
     an identity that is not there answers with all objects, as its reference page says. ``http_status`` N: the next
     requests to Exchange are answered with these statuses (429, 503, …) before anything is looked at. ``slow``: seconds before
     each cmdlet. ``shell_life``: seconds after which the gateway ends a shell, used or not. Times are the tenant's clock's.
+    ``withheld``: cmdlets (lower case) that the operator's roles do not hold.
     """
 
     def __init__(self) -> None:
@@ -39,6 +40,8 @@ class Faults:
         self.everything_for_unknown = False
         self.lose_shells = False
         self.shell_life: float | None = None
+        self.withheld: frozenset[str] = frozenset()
+        self._reshaped: dict[str, dict[str, object]] = {}
         self._away_until: datetime | None = None
         self._full = 0
 
@@ -85,6 +88,16 @@ class Faults:
         """The next calls never answer (a stop ends them): after doing their work (``act``), or without."""
         self._plan(cmdlet, Fault("act-then-hang" if act else "hang"), times)
 
+    def reshape(self, cmdlet: str, column: str, value: object = OMITTED) -> None:
+        """Each row of the cmdlet has this value in the column from now on, or the column no more."""
+        with self._lock:
+            self._reshaped.setdefault(cmdlet.lower(), {})[column.lower()] = value
+
+    def reshaped(self, cmdlet: str) -> dict[str, object]:
+        """Columns (lower case) of the cmdlet's rows that are otherwise than they should be."""
+        with self._lock:
+            return dict(self._reshaped.get(cmdlet.lower(), {}))
+
     def http_status(self, status: int, times: int = 1) -> None:
         """The next ``times`` requests to Exchange are answered with this HTTP status."""
         with self._lock:
@@ -106,10 +119,12 @@ class Faults:
         with self._lock:
             self._planned.clear()
             self._statuses.clear()
+            self._reshaped.clear()
             self._away_until, self._full = None, 0
         self.stale_reads = self.slow = 0.0
         self.everything_for_unknown = self.lose_shells = False
         self.shell_life = None
+        self.withheld = frozenset()
 
     @property
     def planned(self) -> int:

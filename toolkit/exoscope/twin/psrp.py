@@ -12,7 +12,7 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from email.utils import formatdate
 from typing import Any, NamedTuple
 
@@ -38,7 +38,7 @@ from psrpcore.types import (
 )
 
 from exoscope.outcome import GuardRefused
-from exoscope.powershell import BATCH, BATCH_SIZE, CONNECT, MODULE, Pipeline, known_prelude, pack, read
+from exoscope.powershell import BATCH, BATCH_SIZE, CMDLETS, CONNECT, MODULE, Pipeline, known_prelude, pack, read
 from exoscope.twin.exchange.call import CmdletError, Row
 from exoscope.twin.exchange.session import Dropped, Session, Stopped
 
@@ -230,9 +230,10 @@ class Pool:
         known = known_prelude(_text(commands[0].command_text)) if len(commands) == 1 and scripts else None
         if known is not None:
             try:
+                given = {name: _plain(value) for name, value in parameters.items()}
                 if known == CONNECT:
-                    self._session.connect({name: _plain(value) for name, value in parameters.items()})
-                for text in self._session.module() if known == MODULE else ():
+                    self._session.connect(given)
+                for text in self._answered(known, given):
                     self._object(running, {"": text})
             except CmdletError as error:
                 return _Ended(error, "Connect-ExchangeOnline")
@@ -254,6 +255,12 @@ class Pool:
             self._error(running, missing, BATCH)
             return None
         return self._pipelines(running, pipelines, batch)
+
+    def _answered(self, known: str, given: Mapping[str, Any]) -> Sequence[str]:
+        """What a prelude answers. Raises CmdletError."""
+        if known == MODULE:
+            return self._session.module()
+        return self._session.offered(given["CommandName"]) if known == CMDLETS else ()
 
     def _pipelines(self, running: _Running, pipelines: tuple[Pipeline, ...], batch: int | None) -> _Ended | None:
         pending: list[Row] = []

@@ -20,6 +20,9 @@ from exoscope.catalog import EXCHANGE, GRAPH
 from exoscope.clock import Clock
 from exoscope.model import Noun
 
+EXCHANGE_ADMINISTRATOR = "29232cdf-9323-42fd-ade2-1d097af3e4de"  # template ids of Entra's roles
+# Stands in every token of its kind, whatever roles there are (msgraph-sdk-powershell, issue 1782, of an application).
+_EVERYBODY = {"app": "0997a1d0-0d1d-4acb-b408-d5ca73121e90", "user": "b79fbf4d-3ef9-4689-8143-76b194e85509"}
 AUDIENCES = {GRAPH: "https://graph.microsoft.com", EXCHANGE: "https://outlook.office365.com"}
 
 
@@ -41,7 +44,10 @@ class TokenRefused(Exception):
 
 
 class Tokens:
-    """Signs and reads the tokens of one tenant. ``lifetime`` in seconds; ``operator_lifetime`` of the operator's, else the same."""
+    """Signs and reads the tokens of one tenant. ``lifetime`` in seconds; ``operator_lifetime`` of the operator's, else the same.
+
+    ``directory_roles``: template ids of the Entra roles that are active for the operator.
+    """
 
     def __init__(
         self, tenant_id: str, clock: Clock, *, lifetime: float, operator_lifetime: float | None = None
@@ -50,6 +56,7 @@ class Tokens:
         self.clock = clock
         self.lifetime = lifetime
         self.operator_lifetime = lifetime if operator_lifetime is None else operator_lifetime
+        self.directory_roles: tuple[str, ...] = (EXCHANGE_ADMINISTRATOR,)
         self.issuer = f"https://sts.windows.net/{tenant_id}/"
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self._public = self._key.public_key()
@@ -87,6 +94,7 @@ class Tokens:
             "idtyp": "user" if user else "app",
             "twin_number": self._issued,
         }
+        claims["wids"] = [*(self.directory_roles if operator else ()), _EVERYBODY[claims["idtyp"]]]
         if roles and not user:
             claims["roles"] = sorted(roles)
         if user:

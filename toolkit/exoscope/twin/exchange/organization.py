@@ -24,6 +24,7 @@ def get_config(call: Call) -> Iterable[Row]:
         "Guid": stable_guid("organization", tenant.id),
         "ExternalDirectoryOrganizationId": tenant.id,
         "EwsEnabled": organization.ews_enabled,
+        "EwsApplicationAccessPolicy": None,  # the file does not hold it
         "EwsAllowedAppIDs": None if allowed is None else list(allowed),
         "EnforceExoAppRbacPermissions": organization.enforce_exo_app_rbac_permissions,
     }

@@ -87,25 +87,32 @@ def _row(view: View, assignment: RoleAssignment) -> Row:
     }
 
 
-def _built_in() -> Iterable[Row]:
+def _built_in(call: Call) -> Iterable[Row]:
     for role, group in _BUILT_IN:
-        name = f"{role}-{group}"[:NAME_LIMIT]
-        yield {
-            "Identity": name,
-            "Guid": _guid(name),
-            "Name": name,
-            "Role": role,
-            "RoleAssignee": group,
-            "RoleAssigneeName": group,
-            "RoleAssigneeType": "RoleGroup",
-            "EffectiveUserName": "All Group Members",
-            "AssignmentMethod": "Direct",
-            "RoleAssignmentDelegationType": "Regular",
-            "Enabled": True,
-            "RecipientWriteScope": "Organization",
-            "CustomRecipientWriteScope": "",
-            "CustomResourceScope": "",
-        }
+        yield _of_group(role, group, "Regular")
+    # Organization Management may hand on every application role (application-rbac, "Requirements")
+    for role in roles(call.view.snapshot.roles):
+        yield _of_group(role, "Organization Management", "DelegatingOrgWide")
+
+
+def _of_group(role: str, group: str, kind: str) -> Row:
+    name = f"{role}-{group}{'' if kind == 'Regular' else '-Delegating'}"[:NAME_LIMIT]
+    return {
+        "Identity": name,
+        "Guid": _guid(name),
+        "Name": name,
+        "Role": role,
+        "RoleAssignee": group,
+        "RoleAssigneeName": group,
+        "RoleAssigneeType": "RoleGroup",
+        "EffectiveUserName": "All Group Members",
+        "AssignmentMethod": "Direct",
+        "RoleAssignmentDelegationType": kind,
+        "Enabled": True,
+        "RecipientWriteScope": "Organization",
+        "CustomRecipientWriteScope": "",
+        "CustomResourceScope": "",
+    }
 
 
 @cmdlet(
@@ -120,7 +127,7 @@ def _built_in() -> Iterable[Row]:
 )
 def get(call: Call) -> Iterable[Row]:
     every: Sequence[RoleAssignment] = call.read("role_assignments")
-    rows = [*(_row(call.view, a) for a in every), *_built_in()]
+    rows = [*(_row(call.view, a) for a in every), *_built_in(call)]
     if call.has("Identity"):
         identity = call.text("Identity")
         mine = [row for row in rows if fold(identity) in (fold(row["Name"]), row["Guid"])]
@@ -131,8 +138,8 @@ def get(call: Call) -> Iterable[Row]:
         rows = [row for row in rows if fold(row["Role"]) == fold(call.text("Role"))]
     if call.has("Enabled"):
         rows = [row for row in rows if row["Enabled"] == call.get("Enabled")]
-    if call.get("Delegating") is True:
-        rows = []
+    if call.has("Delegating"):
+        rows = [row for row in rows if (row["RoleAssignmentDelegationType"] != "Regular") == call.get("Delegating")]
     for parameter in _SCOPES[1:]:
         if call.has(parameter):
             wanted = _scope(call, parameter)

@@ -129,6 +129,19 @@ class Session:
         self._faulty("Import-Module", threading.Event(), lambda: None)
         return POWERSHELL, VERSION, NAME
 
+    def offered(self, names: Iterable[str]) -> list[str]:
+        """What the prelude that asks for cmdlets answers: of these names those that the session has."""
+        connection = self.connection
+        if connection is None:
+            return []
+        held = connection.cmdlets - self.faults.withheld
+        known = [CMDLETS.get(name.lower()) for name in names]
+        return [
+            each.name
+            for each in known
+            if each is not None and each.name.lower() in held and not (each.writes and connection.reads_only)
+        ]
+
     def run(self, pipeline: Pipeline, stopped: threading.Event, warn: Callable[[str], None]) -> Iterator[Row]:
         """The rows of one pipeline. Raises CmdletError, Dropped or Stopped, perhaps after rows."""
         first, *rest = pipeline
@@ -156,7 +169,11 @@ class Session:
         rows = self._faulty(found.name, stopped, lambda: self._perform(found, call))
         for warning in call.warnings:
             warn(warning)
-        for number, row in enumerate(_guarded(found.name, rows or ())):
+        other = self.faults.reshaped(found.name)
+        for number, made in enumerate(_guarded(found.name, rows or ())):
+            # PowerShell's Select-Object says null for a property that is not there; without PowerShell it stays away.
+            null = self.prepared and names is not None and call.projected
+            row = _reshaped(made, other, null=null) if other else made
             if limit is not None and number >= limit:
                 return
             if stopped.is_set():
@@ -175,7 +192,8 @@ class Session:
 
     def _cmdlet(self, connection: Connection, operation: Operation) -> Cmdlet:
         name = operation.cmdlet.lower()
-        if name not in connection.cmdlets and name not in MODULE:
+        held = connection.cmdlets - self.faults.withheld
+        if name not in held and name not in MODULE:
             raise CmdletError(
                 "System.Management.Automation.CommandNotFoundException",
                 f"The term '{operation.cmdlet}' is not recognized as a name of a cmdlet, function, script file, or executable "
@@ -233,6 +251,18 @@ class Session:
             raise Dropped
         stopped.wait()
         raise Stopped
+
+
+def _reshaped(row: Row, other: Mapping[str, object], *, null: bool) -> Row:
+    """A row with a planned fault in its shape. ``null``: a property that is gone is null, since those wanted were selected."""
+    changed = {}
+    for name, value in row.items():
+        new = other.get(name.lower(), value)
+        if new is not OMITTED or value is OMITTED:
+            changed[name] = new
+        elif null:
+            changed[name] = None
+    return changed
 
 
 def _then(rows: Iterable[Row], error: CmdletError) -> Iterator[Row]:

@@ -10,7 +10,7 @@ from msgspec import UNSET
 from exoscope.model import Group, Recipient
 from exoscope.twin.errors import Unread
 from exoscope.twin.graph.call import Call, Reply
-from exoscope.twin.graph.errors import missing
+from exoscope.twin.graph.errors import bad_request, missing
 from exoscope.twin.graph.query import many, one
 from exoscope.twin.tenant import TwinTenant
 
@@ -23,6 +23,13 @@ _UNITS = (
     "Directory.Read.All",
     "Directory.ReadWrite.All",
 )
+_ELIGIBILITY = (
+    "RoleEligibilitySchedule.Read.Directory",
+    "RoleEligibilitySchedule.ReadWrite.Directory",
+    "RoleManagement.Read.All",
+    "RoleManagement.Read.Directory",
+    "RoleManagement.ReadWrite.Directory",
+)
 _ORGANIZATION = ("Organization.Read.All", "Organization.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All")
 
 
@@ -31,6 +38,7 @@ class Directory:
 
     def __init__(self, tenant: TwinTenant) -> None:
         self.tenant = tenant
+        self.eligible_roles: tuple[str, ...] = ()  # template ids of Entra's roles that the operator may activate
 
     def organization(self, call: Call) -> Reply:
         """GET /organization: one row."""
@@ -50,6 +58,14 @@ class Directory:
             "verifiedDomains": rows,
         }
         return many(call, [row], "organization")
+
+    def eligible(self, call: Call) -> Reply:
+        """GET /roleManagement/directory/roleEligibilityScheduleInstances/filterByCurrentUser(on='principal'): of people only."""
+        call.needs(*_ELIGIBILITY)
+        if call.principal.user is None:
+            raise bad_request("The caller is no user.", code="InvalidCaller")
+        rows = [{"id": role, "roleDefinitionId": role, "directoryScopeId": "/"} for role in self.eligible_roles]
+        return many(call, rows, "roleEligibilityScheduleInstances")
 
     def users(self, call: Call) -> Reply:
         """GET /users."""

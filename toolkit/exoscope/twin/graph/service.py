@@ -32,6 +32,7 @@ from exoscope.twin.web import cut_off
 VERSION = "/v1.0"
 BATCH = 20
 _ALTERNATE = re.compile(r"^/(applications|servicePrincipals)\(appId='([^']*)'\)")
+_ELIGIBLE = "/roleManagement/directory/roleEligibilityScheduleInstances"
 _MAILBOX_CALLS = ("/users/", "/admin/exchange/")
 _log = logging.getLogger("exoscope.twin.graph")
 
@@ -46,6 +47,7 @@ class Graph:
         self.limits = Limits(tenant.clock, rate)
         self.origin = ""
         directory, applications = Directory(tenant), Applications(tenant, self.faults)
+        self.directory = directory
         self.mailboxes = Mailboxes(tenant, self.limits, self.faults)
         self.applications = applications
         self.registrations = registrations = applications.registrations
@@ -58,6 +60,7 @@ class Graph:
         collection = self.mailboxes.collection
         table: list[tuple[str, str, Callable[..., Reply]]] = [
             ("GET", "/organization", directory.organization),
+            ("GET", f"{_ELIGIBLE}/filterByCurrentUser(on='principal')", directory.eligible),
             ("GET", "/users", directory.users),
             ("GET", "/users/<id>", directory.user),
             ("GET", "/groups", directory.groups),
@@ -129,6 +132,7 @@ class Graph:
             response = Response(
                 msgspec.json.encode(reply.body), reply.status, headers=headers, content_type=content_type
             )
+        response.date = self.tenant.clock.now()
         return response(environ, start_response)
 
     def _receive(self, request: Request) -> Reply:

@@ -13,6 +13,9 @@ from typing import Any
 import msgspec
 
 from exoscope.checking import StageAnswer
+from exoscope.checking.passes import Pass
+from exoscope.checking.seen import DoctorAnswer
+from exoscope.checking.sharing import SharedAnswer
 from exoscope.entra.whoami import LogoutAnswer, WhoAnswer
 from exoscope.jobs import ScopeAnswer
 from exoscope.model import PlanFile, Proof, Snapshot, Tenant, Unread
@@ -31,6 +34,8 @@ FOLDER = Path(__file__).resolve().parents[1] / "docs" / "schemas"
 FILES: dict[str, tuple[type, str]] = {
     "snapshot": (Snapshot, "A tenant as read at one time: the file of exoscope snapshot"),
     "plan-file": (PlanFile, "plan.json: the file of exoscope plan"),
+    "contact": (Pass, "A first contact that was passed, in the state folder"),
+    "doctor-shared": (SharedAnswer, "The file of exoscope doctor --share"),
     "evidence": (Evidence, "The JSON beside the page of exoscope verify --evidence"),
 }
 
@@ -131,6 +136,7 @@ class GuardAnswer(msgspec.Struct):
 
 
 ANSWERS: dict[str, tuple[type, str]] = {
+    "doctor": (DoctorAnswer, "exoscope doctor --json"),
     "reach": (ReachAnswer, "exoscope reach --app --permission --json"),
     "reach-mailbox": (MailboxAnswer, "exoscope reach --mailbox --json"),
     "explain": (Story, "exoscope explain --json"),

@@ -73,7 +73,7 @@ def shared(answer: DoctorAnswer) -> SharedAnswer:
 
 def _line(line: Line) -> SharedLine:
     state: State = next((each for each in get_args(State) if each == line.state), "unknown")
-    return SharedLine(_one_of(line.code, CODES) or OTHER, state)
+    return SharedLine(_ours(line.code, CODES), state)
 
 
 def _contact(contact: Contact) -> tuple[SharedMet, ...]:
@@ -90,8 +90,12 @@ def _met(met: Met, shape: Shape) -> SharedMet:
 def _difference(difference: Difference, shape: Shape) -> SharedDifference:
     """The column and what was expected of it as our table has them."""
     column = next((each for each in shape.columns if each.name == difference.column), None)
-    seen = _one_of(difference.seen, SEEN) or OTHER
+    seen = _ours(difference.seen, SEEN)
     return SharedDifference("" if column is None else column.name, "" if column is None else expected(column), seen)
+
+
+def _ours(text: str, known: Iterable[str]) -> str:
+    return _one_of(text, known) or OTHER
 
 
 def _one_of(text: str | None, known: Iterable[str]) -> str | None:

@@ -95,6 +95,8 @@ def _tell(answer: DoctorAnswer) -> None:
         if each.remedy:
             line(f"{'':8} {'':{width}}  -> {each.remedy}")
     for met in answer.contact.met if answer.contact is not None else ():
+        if met.status == "unread":
+            line(f"{'':8} {met.name} was not read: {met.why}")
         for difference in met.differences:
             what = f"{met.name}.{difference.column}" if difference.column else met.name
             value = "" if difference.value is None else f": {difference.value}"

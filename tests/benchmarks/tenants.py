@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from datetime import UTC, datetime
 
+from msgspec.structs import replace
+
 from exoscope.catalog import EXCHANGE, GRAPH, ROLES, permission
 from exoscope.model import (
     AccessPolicy,
@@ -20,6 +22,7 @@ from exoscope.model import (
     OrganizationScope,
     PolicyScope,
     Recipient,
+    Requested,
     RoleAssignment,
     Scope,
     ServicePrincipal,
@@ -87,6 +90,53 @@ def tenant(apps: int = 1_000, mailboxes: int = 200_000, seed: int = 20261123) ->
         ),
         organization=Organization(None, None, enforce_exo_app_rbac_permissions=False),
         unread=(),
+    )
+
+
+def governed(policies: int = 300, mailboxes: int = 200_000, seed: int = 20261126) -> Snapshot:
+    """Apps under access policies, and no roles yet: every fifth policy is an app's second one, every twentieth denies. Groups
+    are those of :func:`tenant`: some have another inside, some are distribution groups."""
+    chance = random.Random(seed)  # noqa: S311 - made-up data
+    whole = tenant(policies, mailboxes)
+    assert isinstance(whole.groups, tuple)
+    owners = [number * 4 // 5 for number in range(policies)]
+    return replace(
+        whole,
+        apps=tuple(_governed_app(number, chance) for number in dict.fromkeys(owners)),
+        service_principals=(),
+        role_assignments=(),
+        access_policies=tuple(
+            _policy(owner, whole.groups[chance.randrange(len(whole.groups))], deny=number % 20 == 7)
+            for number, owner in enumerate(owners)
+        ),
+    )
+
+
+def _governed_app(number: int, chance: random.Random) -> App:
+    known = [permission(name, GRAPH) for name in chance.sample(GRANTED, chance.randint(1, 3))]
+    held = [each for each in known if each is not None and each.app_role_id is not None]
+    return App(
+        app_id=guid(2, number),
+        object_id=guid(3, number),
+        application_object_id=guid(7, number),
+        display_name=f"Connector {number}",
+        consents=tuple(
+            Consent(f"consent-{number}-{place}", GRAPH, str(each.app_role_id), each.name)
+            for place, each in enumerate(held)
+        ),
+        requested=tuple(Requested(GRAPH, str(each.app_role_id), each.name) for each in held),
+    )
+
+
+def _policy(owner: int, group: Group, *, deny: bool) -> AccessPolicy:
+    object_id = group.external_directory_object_id or group.guid
+    return AccessPolicy(
+        f"{guid(1, 1)}\\{guid(2, owner)}:{group.sid};{object_id};{deny}",
+        guid(2, owner),
+        "DenyAccess" if deny else "RestrictAccess",
+        PolicyScope(group.display_name, group.sid or "", object_id),
+        None,
+        valid=True,
     )
 
 

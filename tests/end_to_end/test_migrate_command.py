@@ -113,6 +113,7 @@ def test_options_reach_the_plan(run: Run, tmp_path: Path) -> None:
         "--compact",
         "--also-scope",
         "--drop-dead",
+        "--accept-customization",
     ]
     run("migrate", "--snapshot", "tenant.json", "--nested", "filter", *words)
     asked = json.loads((tmp_path / "plan.json").read_text(encoding="utf-8"))["plan"]["migration"]
@@ -123,6 +124,7 @@ def test_options_reach_the_plan(run: Run, tmp_path: Path) -> None:
         "drop_dead": True,
         "accept": [{"code": "no-role", "app": guid("omni app")}],
         "accept_loss": [{"app": guid("bad app"), "address": address("bob")}],
+        "accept_customization": True,
     }
     steps = load_plan((tmp_path / "plan.json").read_bytes()).plan.steps
     assert sum(each.target.kind == "access_policy" for each in steps) == 3

@@ -369,6 +369,30 @@ def test_with_all_the_baseline_asks_about_everybody(monkeypatch: pytest.MonkeyPa
     assert len([each for each in eve if each in judged(monkeypatch, eve).why]) == 1
 
 
+@pytest.mark.parametrize(
+    ("done", "left_alone", "gone"),
+    [
+        (lambda step: False, False, False),
+        (lambda step: step.stage == "overlap", True, False),
+        (
+            lambda step: step.stage == "overlap" or step.title.startswith("Remove the tenant-wide consent Mail.Send"),
+            True,
+            True,
+        ),
+        (lambda step: step.stage in ("overlap", "cutover"), True, True),
+    ],
+    ids=["nothing yet", "overlap", "half of cut-over", "cut-over"],
+)
+def test_a_plan_made_without_the_journal_says_what_cannot_be_undone(done: Any, left_alone: bool, gone: bool) -> None:
+    given = {"apps": {"omni": {"consents": ["Mail.Read", "Mail.Send"]}}}
+    snapshot, plan = planned(given)
+    half = effect.apply_steps(snapshot, [each for each in plan.steps if done(each)])
+    notes = " ".join(plan_migration(half, ["omni"]).apps[0].notes)
+    assert ("undo of this plan leaves them" in notes) is left_alone
+    assert ("cannot bring them back" in notes) is gone
+    assert ("Mail.Send is given by roles alone" in notes or "Mail.Read, Mail.Send is given" in notes) is gone
+
+
 # -- the tenant moves --------------------------------------------------------------------------------------------------------
 
 

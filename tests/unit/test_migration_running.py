@@ -259,3 +259,18 @@ def test_the_groups_of_policies_that_go_are_read_all_the_same() -> None:
     """For the way back: with the policy gone and the members copied, nothing in the tenant names its group."""
     plan = plan_migration(tenant(TENANT), ["omni"], Migration(nested="group"))
     assert guid("sales external") in wanted_by(plan).groups
+
+
+def test_an_organisation_is_customised_first_and_stays_so(tmp_path: Path) -> None:
+    snapshot = tenant({**TENANT, "organization": {"is_dehydrated": True}})
+    plan = plan_migration(snapshot, (), Migration(accept_customization=True))
+    file = PlanFile("exoscope/plan@1", plan_hash(plan), plan)
+    tenancy = Migrated(plan, snapshot)
+    desk = Bench(tmp_path / "state", file, tenancy)
+    done = apply(file, desk.desk, wait=LONG)
+    assert done.outcome == "done", done.why
+    assert [step for step, _ in tenancy.calls][0] == plan.steps[0].id and plan.steps[0].app_id is None
+    back = undo(done.run, desk.desk, approve=lambda plan: None, wait=LONG)
+    assert back.outcome == "done", back.why
+    assert tenancy.snapshot.role_assignments == ()
+    assert tenancy.snapshot.organization.is_dehydrated is False  # type: ignore[union-attr]  # it was read

@@ -46,6 +46,7 @@ def migrate(
     compact: bool = False,
     also_scope: bool = False,
     drop_dead: bool = False,
+    accept_customization: bool = False,
     accept: Iterable[str] = (),
     accept_loss: Iterable[str] = (),
 ) -> Plan:
@@ -62,6 +63,7 @@ def migrate(
         compact=compact,
         also_scope=also_scope,
         drop_dead=drop_dead,
+        accept_customization=accept_customization,
         accept=accept,
         accept_loss=accept_loss,
     )

@@ -62,6 +62,11 @@ if TYPE_CHECKING:
 @click.option(
     "--accept-loss", multiple=True, metavar="APP:ADDRESS", help="A mailbox that the app may lose; may be repeated."
 )
+@click.option(
+    "--accept-customization",
+    is_flag=True,
+    help="Accept Enable-OrganizationCustomization as the first step, where the organisation needs it. It cannot be taken back.",
+)
 @click.option("--drop-dead", is_flag=True, help="Remove policies that restrain nobody, after the full token wait.")
 @click.option(
     "-o",
@@ -92,6 +97,7 @@ def command(
     also_scope: bool,
     accept: tuple[str, ...],
     accept_loss: tuple[str, ...],
+    accept_customization: bool,
     drop_dead: bool,
     output: Path | None,
     advance: bool,
@@ -133,6 +139,7 @@ def command(
             compact=compact,
             also_scope=also_scope,
             drop_dead=drop_dead,
+            accept_customization=accept_customization,
             accept=accept,
             accept_loss=accept_loss,
         )

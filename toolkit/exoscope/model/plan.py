@@ -213,7 +213,8 @@ class Migration(Noun, frozen=True):
     """How a migration was asked for: what its plan was derived with, beside the tenant. Sorted, so that it is part of the hash.
 
     ``nested``: what becomes of groups inside a policy's group; ``compact``: roles that give several permissions at once;
-    ``also_scope``: permissions that policies do not govern as well; ``drop_dead``: policies that restrain nobody go.
+    ``also_scope``: permissions that policies do not govern as well; ``drop_dead``: policies that restrain nobody go;
+    ``accept_customization``: the organisation may be customised first, which Exchange does not take back.
     """
 
     nested: Nested = "auto"
@@ -222,6 +223,7 @@ class Migration(Noun, frozen=True):
     drop_dead: bool = False
     accept: tuple[Accepted, ...] = ()
     accept_loss: tuple[AcceptedLoss, ...] = ()
+    accept_customization: bool = False
 
     def accepts(self, code: AcceptCode, app_id: str) -> bool:
         """Is this accepted for this app?"""

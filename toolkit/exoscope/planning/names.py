@@ -33,6 +33,11 @@ def group_name(app_id: str, display_name: str, permissions: Sequence[str], place
     return _fit(display_name, "mailboxes", _tag("group", app_id, permissions, place))
 
 
+def is_ours(name: str) -> bool:
+    """Does an object have a name that a plan gives?"""
+    return name.casefold().startswith(f"{_PREFIX} ")
+
+
 def group_alias(name: str) -> str:
     """A managed group's alias: the ASCII letters and digits of its name, the tag at its end."""
     words = ["".join(char for char in word.casefold() if char.isascii() and char.isalnum()) for word in name.split(" ")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from msgspec import UnsetType
 from msgspec.structs import replace
@@ -45,7 +45,7 @@ from exoscope.planning.tokens import token_minutes, token_wait
 from exoscope.planning.world import World
 from exoscope.powershell import holes
 
-_CUSTOMIZE = Change("customize", Target("organization", {}), {"is_dehydrated": True}, {"is_dehydrated": False})
+CUSTOMIZE = Change("customize", Target("organization", {}), {"is_dehydrated": True}, {"is_dehydrated": False})
 
 
 def plan_scope(snapshot: Snapshot, intent: Intent, *, accept_customization: bool = False) -> Plan:
@@ -224,9 +224,7 @@ def _check_enforcement(world: World, app: App, wanted: Sequence[Wanted]) -> None
 
 
 def _check_customized(snapshot: Snapshot, changes: Sequence[Change], accepted: bool) -> None:
-    if not dehydrated(snapshot) or accepted:
-        return
-    if any(each.target.kind in NEEDS_CUSTOMIZED for each in changes):
+    if needs_customization(changes, snapshot) and not accepted:
         raise Denied(
             "not-customized",
             "this organisation was never customised, so it takes no scope or assignment. "
@@ -234,9 +232,16 @@ def _check_customized(snapshot: Snapshot, changes: Sequence[Change], accepted: b
         )
 
 
-def dehydrated(snapshot: Snapshot) -> bool:
+def needs_customization(changes: Iterable[Change], snapshot: Snapshot) -> bool:
+    """Would Exchange refuse some of these because the organisation was never customised (is dehydrated)?"""
     organization = snapshot.organization
-    return not isinstance(organization, UnsetType) and organization.is_dehydrated is True
+    dehydrated = not isinstance(organization, UnsetType) and organization.is_dehydrated is True
+    return dehydrated and any(each.target.kind in NEEDS_CUSTOMIZED for each in changes)
+
+
+def customization(changes: Iterable[Change], snapshot: Snapshot) -> tuple[Change, ...]:
+    """What has to be done for the whole organisation before these changes."""
+    return (CUSTOMIZE,) if needs_customization(changes, snapshot) else ()
 
 
 def _gates(app: App, wanted: Sequence[Wanted], changes: Sequence[Change], holdings: Holdings) -> dict[StageId, Gate]:
@@ -281,8 +286,7 @@ def _gates(app: App, wanted: Sequence[Wanted], changes: Sequence[Change], holdin
 def plan_of(world: World, drafts: Sequence[Draft], snapshot_hash: str = "", *, simulated: bool = False) -> Plan:
     """The plan of some apps. ``simulated``: to be tried over a snapshot, where an app that it registers has simulated ids."""
     snapshot = world.snapshot
-    needs = any(each.target.kind in NEEDS_CUSTOMIZED for draft in drafts for each in draft.changes)
-    shared = (_CUSTOMIZE,) if needs and dehydrated(snapshot) else ()
+    shared = customization((each for draft in drafts for each in draft.changes), snapshot)
     stages, steps = assemble(drafts, shared, make=bare_step if simulated else step, simulated=simulated)
     after = world.after(apply_steps(snapshot, steps))
     makers = makers_of(steps)

@@ -17,6 +17,7 @@ def ask(
     compact: bool = False,
     also_scope: bool = False,
     drop_dead: bool = False,
+    accept_customization: bool = False,
     accept: Iterable[str] = (),
     accept_loss: Iterable[str] = (),
 ) -> Migration:
@@ -49,6 +50,7 @@ def ask(
         compact=compact,
         also_scope=also_scope,
         drop_dead=drop_dead,
+        accept_customization=accept_customization,
         accept=tuple(Accepted(code, app) for code, app in sorted(accepted)),
         accept_loss=tuple(AcceptedLoss(app, address) for app, address in sorted(losses)),
     )

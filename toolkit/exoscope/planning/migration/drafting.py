@@ -37,15 +37,15 @@ from exoscope.planning.migration.consents import (
     unknown_roles,
 )
 from exoscope.planning.migration.deriving import Derived, derive
+from exoscope.planning.migration.lost import not_undone
 from exoscope.planning.migration.pointers import replace_stale
 from exoscope.planning.migration.telling import findings_of, notes_of
 from exoscope.planning.migration.tenant import TenantView
-from exoscope.planning.planner import check_texts, dehydrated
+from exoscope.planning.planner import check_texts, needs_customization
 from exoscope.planning.rbac import Grant, grant, pointer
 from exoscope.planning.registration import naming
 from exoscope.planning.stages import apply_change
 from exoscope.planning.states import find_app, find_pointers, find_scope, fold
-from exoscope.planning.telling import NEEDS_CUSTOMIZED
 from exoscope.planning.tokens import token_minutes, token_wait
 from exoscope.planning.world import Mailboxes, World
 
@@ -90,7 +90,8 @@ def _drafted(view: TenantView, app: App, asked: Migration, taken: Collection[str
         return _draft(view, world, app, held, asked, derived, (), None, ())
     stale = replace_stale(world, app)
     made, changes = _overlap(view, world, app, held, asked, derived, stale.changes, taken)
-    return _draft(view, world, app, held, asked, derived, changes, made, stale.notes)
+    notes = (*stale.notes, *not_undone(world, app))
+    return _draft(view, world, app, held, asked, derived, changes, made, notes)
 
 
 def _permissions(held: Held) -> list[Permission]:
@@ -175,11 +176,11 @@ def _overlap(
     changes = [
         replace(each, stage="overlap") for each in (*(pointer(now, app) if made.assignment_changes else ()), *kept)
     ]
-    if any(each.target.kind in NEEDS_CUSTOMIZED for each in changes) and dehydrated(now):
+    if needs_customization(changes, now) and not asked.accept_customization:
         raise Denied(
             "not-customized",
             "this organisation was never customised, so it takes no scope or assignment. Run Enable-OrganizationCustomization "
-            "once: it cannot be taken back.",
+            "once, or plan with --accept-customization to make it the first step: it cannot be taken back.",
         )
     return made, (*stale, *changes)
 
@@ -380,7 +381,10 @@ def _half_done(view: TenantView, world: World, app: App, held: Held, asked: Migr
         None,
         (),
         None,
-        ("A migration half done: what is left is the wait, the proof and the policies.",),
+        (
+            "A migration half done: what is left is the wait, the proof and the policies.",
+            *not_undone(world, app, half_done=True),
+        ),
     )
 
 

@@ -34,7 +34,7 @@ from exoscope.planning.migration.drafting import Migrating, drafted, removal
 from exoscope.planning.migration.entries import entries_after
 from exoscope.planning.migration.tenant import TenantView
 from exoscope.planning.operations import NoOperation, bare_step
-from exoscope.planning.planner import clash
+from exoscope.planning.planner import clash, customization
 from exoscope.planning.scoped import CODES, not_scoped_because
 from exoscope.planning.stages import assemble, makers_of
 from exoscope.planning.states import find_app, fold
@@ -254,7 +254,9 @@ def _plan(
     dead: Sequence[tuple[App | None, tuple[AccessPolicy, ...]]],
 ) -> Plan:
     drops = [_drop(app or _app_of(policies[0]), policies) for app, policies in dead]
-    stages, steps = assemble([*(one.draft for one in migrating), *drops])
+    drafts = [*(one.draft for one in migrating), *drops]
+    shared = customization((each for draft in drafts for each in draft.changes), view.snapshot)
+    stages, steps = assemble(drafts, shared)
     plan = Plan("migrate", view.snapshot.tenant, "", (), stages, steps)
     makers = makers_of(steps)
     apps = [_app_plan(one, plan, makers) for one in migrating]

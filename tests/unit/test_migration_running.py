@@ -269,7 +269,7 @@ def test_an_organisation_is_customised_first_and_stays_so(tmp_path: Path) -> Non
     desk = Bench(tmp_path / "state", file, tenancy)
     done = apply(file, desk.desk, wait=LONG)
     assert done.outcome == "done", done.why
-    assert [step for step, _ in tenancy.calls][0] == plan.steps[0].id and plan.steps[0].app_id is None
+    assert next(step for step, _ in tenancy.calls) == plan.steps[0].id and plan.steps[0].app_id is None
     back = undo(done.run, desk.desk, approve=lambda plan: None, wait=LONG)
     assert back.outcome == "done", back.why
     assert tenancy.snapshot.role_assignments == ()

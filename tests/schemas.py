@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from exoscope.checking import StageAnswer
+from exoscope.checking.connector import ConnectorCheck
 from exoscope.checking.passes import Pass
 from exoscope.checking.seen import DoctorAnswer
 from exoscope.checking.sharing import SharedAnswer
@@ -158,6 +159,7 @@ ANSWERS: dict[str, tuple[type, str]] = {
     "credentials-made": (MadeAnswer, "exoscope credentials add and rotate --json"),
     "credentials-removed": (RemovedAnswer, "exoscope credentials remove --json"),
     "verify": (Proof, "exoscope verify --json"),
+    "check": (ConnectorCheck, "exoscope check --json"),
     "whoami": (WhoAnswer, "exoscope login and whoami --json"),
     "logout": (LogoutAnswer, "exoscope logout --json"),
     "verify-stage": (StageAnswer, "exoscope verify --stage --json"),

@@ -25,6 +25,7 @@ COMMANDS = {
     "status": Place("Change", "status", "Say what a run waits for, and how long."),
     "credentials": Place("Change", "credentials", "List, add, rotate and remove an app's secrets and certificates."),
     "verify": Place("Prove", "verify", "Prove a plan or an intent with Exchange's answers and Graph calls as the app."),
+    "check": Place("Prove", "check", "See what a connector will meet, with its own credential."),
     "rehearse": Place(
         "Try", "rehearse", "Apply a plan to the twin of its tenant, watch every moment, and take it back."
     ),

@@ -28,13 +28,11 @@ from exoscope.profile.nouns import (
 )
 from exoscope.profile.operators import passphrase, read_operator
 from exoscope.profile.places import lines
-from exoscope.profile.tables import GUID, Table
+from exoscope.profile.tables import DOMAIN, GUID, Table
 
 FILE = "exoscope.toml"
 VARIABLE = "EXOSCOPE_PROFILE"
 STATE_VARIABLE = "EXOSCOPE_STATE"
-
-_DOMAIN = re.compile(r"(?=.{1,253}$)([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z][A-Za-z0-9-]{0,61}")
 
 
 def find_profile(path: Path | None, environ: Mapping[str, str]) -> Path | None:
@@ -126,11 +124,11 @@ class _Reader:
     def profile(self, values: dict[str, Any]) -> Profile:
         top = Table(self, (), values)
         tenant = top.need("tenant")
-        if not GUID.fullmatch(tenant) and not _DOMAIN.fullmatch(tenant):
+        if not GUID.fullmatch(tenant) and not DOMAIN.fullmatch(tenant):
             top.fail("tenant", "must be a Guid or a domain (never common or organizations)")
         self.tenant = tenant.casefold()
         organization = top.text("organization") or tenant
-        if not GUID.fullmatch(organization) and not _DOMAIN.fullmatch(organization):
+        if not GUID.fullmatch(organization) and not DOMAIN.fullmatch(organization):
             top.fail("organization", "must be the tenant's initial domain (name.onmicrosoft.com)")
         cloud = top.text("cloud") or "worldwide"
         if cloud not in get_args(Cloud):

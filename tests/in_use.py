@@ -457,5 +457,26 @@ class Operator:
         paths = sorted((self.state / "runs").glob("[0-9]*/journal.jsonl"))
         return [json.loads(line) for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
 
+    def landed(self) -> set[str]:
+        """The stages of which a step has landed."""
+        return {record["stage"] for record in self.records() if record["record"] == "step-done"}
+
+    def waited(self) -> dict[str, float]:
+        """Seconds from an app's last step, or from where its run or the stage before it left off, to the opening of a gate: the
+        shortest for each stage in the journals."""
+        shortest: dict[str, float] = {}
+        began, since = 0.0, dict[str, float]()
+        for record in self.records():
+            kind, at = record["record"], datetime.fromisoformat(record["at"]).timestamp()
+            if kind == "run-started":
+                began, since = at, {}
+            elif kind == "step-done":
+                since[record["app"]] = at
+            elif kind == "gate-open":
+                passed = at - since.get(record["app"], began)
+                shortest[record["stage"]] = min(shortest.get(record["stage"], passed), passed)
+                since[record["app"]] = at
+        return shortest
+
 
 KILLED = -signal.SIGKILL if hasattr(signal, "SIGKILL") else None

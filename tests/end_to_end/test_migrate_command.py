@@ -1,4 +1,4 @@
-"""``exoscope migrate``: answers, files and exit codes; and a whole migration over the twin while the app is in use."""
+"""``exoscope migrate``: answers, files and exit codes; and whole migrations over the twin."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import json
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +20,7 @@ from exoscope.planning import load_plan
 from exoscope.twin.behaviour import Behaviour
 from exoscope.twin.server import Twin
 from planning_tenants import address, guid, tenant
-from twin_fixtures import OMNISCOPE, OMNISCOPE_GROUP, app_named, load_sample, serve, session, token
+from twin_fixtures import OMNISCOPE, OMNISCOPE_GROUP, app_named, load_sample, serve
 
 __all__ = ["serve"]
 
@@ -217,44 +215,6 @@ def governed() -> Snapshot:
     )
 
 
-class InUse:
-    """The app at work: a token kept to its end, what it may read and what it may not, over and over."""
-
-    def __init__(self, twin: Twin, app_id: str, ids: dict[str, str]) -> None:
-        self.twin, self.app_id, self.ids = twin, app_id, ids
-        self.wrong: list[tuple[str, int]] = []
-        self.calls = 0
-        self.over = threading.Event()
-
-    def work(self) -> None:
-        with session(self.twin) as http:
-            held = token(self.twin, self.app_id)
-            while not self.over.wait(0.1):
-                for who, right in ((INSIDE, 200), (NESTED, 200), (OUTSIDE, 403)):
-                    url = f"{self.twin.ready['graph']}/users/{self.ids[who]}/messages?$top=1&$select=id"
-                    answer = http.get(url, headers={"Authorization": f"Bearer {held}"}, timeout=20)
-                    if answer.status_code == 401:
-                        held = token(self.twin, self.app_id)
-                    elif answer.status_code != right:
-                        self.wrong.append((who, answer.status_code))
-                    self.calls += 1
-
-
-@contextmanager
-def in_use(twin: Twin, tenant_: Snapshot) -> Iterator[InUse]:
-    """The app in use until the block ends."""
-    assert isinstance(tenant_.recipients, tuple)
-    ids = {each.primary_smtp_address: str(each.external_directory_object_id) for each in tenant_.recipients}
-    using = InUse(twin, app_named(tenant_, OMNISCOPE).app_id, ids)
-    thread = threading.Thread(target=using.work)
-    thread.start()
-    try:
-        yield using
-    finally:
-        using.over.set()
-        thread.join(60)
-
-
 def exoscope_on(twin: Twin, folder: Path) -> Callable[..., Any]:
     """``exoscope(words…, code=0)`` against a twin, answering with the JSON."""
     environment = {**os.environ, "EXOSCOPE_PROFILE": twin.ready["profile"], "EXOSCOPE_STATE": str(folder / "state")}
@@ -382,39 +342,6 @@ def test_every_night_one_command(tmp_path: Path, serve: Callable[..., Twin]) -> 
     last = exoscope("migrate", "--advance")
     assert (last["run"], last["outcome"], last["steps"]) == (None, "done", 0)
     assert twin.tenant.snapshot().access_policies == ()
-
-
-@pytest.mark.long
-def test_an_app_in_use_never_sees_a_wrong_answer_from_the_first_step_to_the_last_nor_back(
-    tmp_path: Path, serve: Callable[..., Twin]
-) -> None:
-    start = governed()
-    twin = serve(start, token_lifetime=5.0)
-    exoscope = exoscope_on(twin, tmp_path)
-    with in_use(twin, start) as using:
-        answer = exoscope("migrate")  # reads the tenant itself
-        assert [(each["app_id"], each["scoped"]) for each in answer["apps"]] == [(using.app_id, True)]
-        first = exoscope("apply", "plan.json", "--yes", "--until", "baseline", code=3)
-        assert (first["waiting_for"], first["done"]) == ("approval", 0)
-        middle = exoscope("resume", "last", "--yes", "--wait", "120s", "--until", "overlap", code=3)
-        assert (middle["waiting_for"], middle["apps"][0]["stage"]) == ("approval", "cutover")
-        done = exoscope("resume", "last", "--yes", "--wait", "120s")
-        assert (done["outcome"], done["apps"][0]["code"]) == ("done", None)
-        now = twin.tenant.snapshot()
-        assert now.access_policies == ()
-        assert app_named(now, OMNISCOPE).consents == ()
-        proof = exoscope("verify", "plan.json", "--wait", "60s")
-        assert proof["verdict"] == "proven"
-        back = exoscope("undo", done["run"], "--yes", "--wait", "120s")
-        assert back["outcome"] == "done"
-    assert using.wrong == []
-    assert using.calls > 30
-    now = twin.tenant.snapshot()
-    assert isinstance(now.access_policies, tuple) and isinstance(start.access_policies, tuple)
-    assert [each.description for each in now.access_policies] == ["legacy"]
-    assert {each.permission for each in app_named(now, OMNISCOPE).consents} == {
-        each.permission for each in app_named(start, OMNISCOPE).consents
-    }
 
 
 @pytest.mark.long

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 from collections.abc import Callable
@@ -11,16 +12,20 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 import pytest
+from msal_extensions.persistence import PersistenceNotFound
 
+from exoscope import exchange
 from exoscope.clock import SystemClock
-from exoscope.entra import GraphClient, Tokens, keeping, whoami
+from exoscope.entra import GraphClient, Token, Tokens, keeping, perform, whoami
 from exoscope.entra.clients import EXCHANGE_CLIENT, GRAPH_CLIENT, READING, WRITING
-from exoscope.model import Snapshot
-from exoscope.outcome import BadInput, SignInFailed
-from exoscope.profile import MICROSOFT, Operator, Profile, load_profile
+from exoscope.exchange.adminapi_http import AdminApi
+from exoscope.model import Request, Snapshot
+from exoscope.outcome import AccessDenied, BadInput, ServiceError, SignInFailed, WrongTenant
+from exoscope.profile import MICROSOFT, AdminApiRoad, Operator, Profile, load_profile
+from exoscope.reading import Connection
 from exoscope.twin.server import Twin
 from fake_browser import Browser
-from twin_fixtures import sample, serve, session, shared_twin, twin
+from twin_fixtures import OMNISCOPE, app_named, sample, serve, session, shared_twin, twin
 
 __all__ = ["sample", "serve", "shared_twin", "twin"]
 
@@ -197,6 +202,71 @@ def test_a_kept_sign_in_that_was_revoked_says_so(twin: Twin, monkeypatch: pytest
     assert "exoscope login" in failed.value.next
 
 
+class Store:
+    """A system's store of secrets, as msal-extensions sees one: the file only marks that there is something."""
+
+    is_encrypted = True
+    held = ""
+    broken = False
+
+    def __init__(self, location: str) -> None:
+        self.location = Path(location)
+
+    def save(self, content: str) -> None:
+        if Store.broken:
+            raise RuntimeError("the keyring is locked, canary")
+        Store.held = content
+        self.location.touch()
+
+    def load(self) -> str:
+        return Store.held
+
+    def time_last_modified(self) -> float:
+        try:
+            return self.location.stat().st_mtime
+        except FileNotFoundError:
+            raise PersistenceNotFound(location=str(self.location)) from None
+
+    def get_location(self) -> str:
+        return str(self.location)
+
+
+def test_kept_in_the_systems_store_until_logout(
+    shared_twin: Twin, browser: Browser, monkeypatch: pytest.MonkeyPatch, own_state: Path
+) -> None:
+    monkeypatch.setattr("msal_extensions.build_encrypted_persistence", Store)
+    profile = profile_of(shared_twin, own_client(shared_twin, cache="encrypted"))
+    token = tokens_of(profile).operator("graph")
+    assert token.secret.reveal() in Store.held
+    (marker,) = own_state.rglob("*.cache")
+    assert marker.read_bytes() == b""
+    assert Tokens(profile, SystemClock(), at_terminal=False).operator("graph").kept
+    monkeypatch.setattr(Store, "broken", True)
+    with pytest.raises(BadInput, match="cannot be removed from the system's store") as failed:
+        whoami.logout(profile)
+    assert "canary" not in f"{failed.value}"
+    assert marker.exists(), "what is still kept is still marked"
+    monkeypatch.setattr(Store, "broken", False)
+    assert whoami.logout(profile).removed == (str(marker),)
+    assert "secret" not in Store.held and Store.held == "{}"
+
+
+def test_nobody_comes(shared_twin: Twin, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("webbrowser.open", lambda *_: True)
+    monkeypatch.setattr("exoscope.entra.identities.SIGN_IN_SECONDS", 1)
+    with pytest.raises(SignInFailed, match="nobody signed in"):
+        tokens_of(profile_of(shared_twin, own_client(shared_twin))).operator("graph")
+
+
+def test_one_person_for_both_services(twin: Twin, monkeypatch: pytest.MonkeyPatch) -> None:
+    Browser(twin.ready["ca"]).stand_in(monkeypatch)
+    tokens = tokens_of(profile_of(twin, Operator(client_id=MICROSOFT, interactive=True)))
+    assert tokens.exchange().user == twin.operator.upn
+    twin.entra.people.person = "somebody@contoso.com"
+    with pytest.raises(SignInFailed, match=f"for the other service it was {twin.operator.upn}"):
+        tokens.operator("graph")
+
+
 def test_an_encrypted_cache_that_cannot_be_had_is_an_error(
     shared_twin: Twin, monkeypatch: pytest.MonkeyPatch, own_state: Path
 ) -> None:
@@ -253,6 +323,99 @@ def test_the_operator_for_graph_writes_signs_in_only_for_a_write(
         ("graph-writes", "interactive", shared_twin.operator.upn),
     ]
     assert answer.operators[0].roles == ("Exchange.ManageAsApp",)
+
+
+@pytest.fixture
+def at_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("exoscope.system.at_terminal", lambda: True)
+
+
+def test_only_what_is_written_to_graph_is_written_by_the_second(
+    twin: Twin, monkeypatch: pytest.MonkeyPatch, at_terminal: None
+) -> None:
+    browser = Browser(twin.ready["ca"]).stand_in(monkeypatch)
+    # the operator itself may only read
+    twin.entra.operator = msgspec.structs.replace(twin.operator, graph_roles=READING)
+    plain = load_profile(Path(twin.ready["profile"]), os.environ)
+    assert plain.operator is not None
+    second = Operator(client_id=MICROSOFT, interactive=True)
+    profile = msgspec.structs.replace(plain, operator=msgspec.structs.replace(plain.operator, graph_writes=second))
+    app = app_named(twin.tenant.state, OMNISCOPE)
+    change = Request("DELETE", f"/servicePrincipals/{app.object_id}/appRoleAssignments/{app.consents[0].id}", None)
+    with Connection(plain, SystemClock()) as alone, pytest.raises(AccessDenied):
+        perform(alone.graph_writes, change)
+    with Connection(profile, SystemClock()) as connection:
+        assert connection.graph.get(f"/servicePrincipals/{app.object_id}")
+        assert connection.exchange.tenant_id == twin.tenant.state.tenant.id
+        assert browser.opened == []
+        assert perform(connection.graph_writes, change).status == 204
+        assert connection.graph_writes is connection.graph_writes
+        assert connection.graph is not connection.graph_writes
+    assert len(browser.opened) == 1
+
+
+def test_the_second_operator_must_be_of_the_same_tenant(
+    shared_twin: Twin, browser: Browser, at_terminal: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = load_profile(Path(shared_twin.ready["profile"]), os.environ)
+    first = msgspec.structs.replace(plain.operator, graph_writes=own_client(shared_twin))
+    with Connection(msgspec.structs.replace(plain, operator=first), SystemClock()) as connection:
+        real = connection.tokens.operator
+
+        def elsewhere(resource: Any, **options: Any) -> Token:
+            found = real(resource, **options)
+            return msgspec.structs.replace(found, tenant_id=None) if options.get("writing") else found
+
+        monkeypatch.setattr(connection.tokens, "operator", elsewhere)
+        with pytest.raises(WrongTenant, match="the token for Graph writes"):
+            _ = connection.graph_writes
+
+
+# -- what Exchange is told ------------------------------------------------------------------------------------------------
+
+
+def test_a_person_and_a_partner_over_both_kinds_of_roads(
+    shared_twin: Twin, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway = profile_of(shared_twin, own_client(shared_twin))
+    tokens = tokens_of(gateway)
+    anchors: list[str] = []
+    real = AdminApi._headers
+
+    def noted(self: AdminApi, cmdlet: str, size: int) -> dict[str, str]:
+        headers = real(self, cmdlet, size)
+        anchors.append(headers["X-AnchorMailbox"])
+        return headers
+
+    monkeypatch.setattr(AdminApi, "_headers", noted)
+    api = msgspec.structs.replace(gateway, transport=AdminApiRoad(kind="admin-api"))
+    partner = own_client(shared_twin, partner=True)
+    for profile in (gateway, api, *(msgspec.structs.replace(each, operator=partner) for each in (gateway, api))):
+        session = exchange.connect(profile, tokens, clock=SystemClock())
+        assert session.tenant_id == shared_twin.tenant.state.tenant.id
+        session.close()
+    domain = shared_twin.tenant.state.tenant.domain
+    assert set(anchors) == {
+        f"UPN:{shared_twin.operator.upn}",
+        f"UPN:SystemMailbox{{bb558c35-97f1-4cb9-8ff7-d53741dc928c}}@{domain}",
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({}, "Either one of Organization, DelegatedOrganization or UserPrincipalName"),
+        ({"UserPrincipalName": "somebody@contoso.com"}, "isn't the user of the access token"),
+        ({"DelegatedOrganization": "fabrikam.com"}, "isn't the organization of the access token"),
+    ],
+)
+def test_exchange_refuses_what_does_not_fit_the_token(
+    shared_twin: Twin, monkeypatch: pytest.MonkeyPatch, given: dict[str, str], words: str
+) -> None:
+    monkeypatch.setattr(importlib.import_module("exoscope.exchange.connect"), "organization_of", lambda *_: given)
+    profile = profile_of(shared_twin, Operator(client_id=MICROSOFT, device_code=True))
+    with pytest.raises(ServiceError, match=words):
+        exchange.connect(profile, tokens_of(profile), clock=SystemClock())
 
 
 # -- the twin's page ----------------------------------------------------------------------------------------------------

@@ -58,7 +58,8 @@ def test_quoted_stop_parsing_swallows_the_scope_which_is_why_we_glue_it() -> Non
 # A stand-in for the module: it notes what it was called with and hands out rows of every kind of value.
 MODULE = r"""
 function Connect-ExchangeOnline {
-    [CmdletBinding()] param([string]$AccessToken, [string]$Organization, [string[]]$CommandName, [string]$ExchangeEnvironmentName,
+    [CmdletBinding()] param([string]$AccessToken, [string]$Organization, [string[]]$CommandName,
+        [string]$ExchangeEnvironmentName, [string]$UserPrincipalName, [string]$DelegatedOrganization,
         [switch]$SkipLoadingFormatData, [switch]$ShowBanner, [string]$EXOModuleBasePath)
     if ($Organization -eq 'fails') { throw 'no connection today' }
     $global:Called = $PSBoundParameters
@@ -141,6 +142,18 @@ def test_the_prelude_says_nothing_and_leaves_no_token(tmp_path: Path) -> None:
     assert done.stdout.split() == ["True", "O365Default", "2", "True", "False", "False", "True", "Continue"], (
         done.stderr
     )
+
+
+def test_the_prelude_says_whose_the_token_is(tmp_path: Path) -> None:
+    names = "$global:Called.Keys -like '*Organization*'; $global:Called.Keys -like 'User*'\n"
+    given = "-AccessToken $token -CommandName @('Get-Group')"
+    done = run(
+        tmp_path,
+        f". $connect {given} -Organization 'c.example'\n{names}"
+        f". $connect {given} -UserPrincipalName 'a@c.example'\n{names}"
+        f". $connect {given} -DelegatedOrganization 'd.example'\n{names}",
+    )
+    assert done.stdout.split() == ["Organization", "UserPrincipalName", "DelegatedOrganization"], done.stderr
 
 
 def test_any_text_comes_back_out_of_a_batch(tmp_path: Path) -> None:

@@ -30,8 +30,11 @@ GET = render_guarded("inventory/management_scopes", {}).text
 REMOVE = render_guarded("rbac/remove_management_scope", {"name": "x"}).text
 
 
-def profile(tenant: str = HERE) -> Any:
-    text = f'tenant = "{tenant}"\norganization = "contoso.onmicrosoft.com"\n'
+PARTNER = '[operator]\nkind = "interactive"\nclient_id = "microsoft"\npartner = true\n'
+
+
+def profile(tenant: str = HERE, more: str = "") -> Any:
+    text = f'tenant = "{tenant}"\norganization = "contoso.onmicrosoft.com"\n{more}'
     return loads_profile(text.encode(), Path("exoscope.toml"))
 
 
@@ -48,21 +51,21 @@ class Time:
 
 class Token:
     secret = Secret("the-token")
-    user = None
 
-    def __init__(self, expires_at: datetime, tenant_id: str | None) -> None:
+    def __init__(self, expires_at: datetime, tenant_id: str | None, user: str | None) -> None:
         self.expires_at = expires_at
         self.tenant_id = tenant_id
+        self.user = user
 
 
 class Source:
-    def __init__(self, time: Time, tenant_id: str | None = HERE, life: float = 3600) -> None:
-        self.time, self.tenant_id, self.life = time, tenant_id, life
+    def __init__(self, time: Time, tenant_id: str | None = HERE, life: float = 3600, user: str | None = None) -> None:
+        self.time, self.tenant_id, self.life, self.user = time, tenant_id, life, user
         self.fresh: list[bool] = []
 
     def exchange(self, *, valid_for: float, fresh: bool = False) -> Token:
         self.fresh.append(fresh)
-        return Token(self.time.now() + timedelta(seconds=self.life), self.tenant_id)
+        return Token(self.time.now() + timedelta(seconds=self.life), self.tenant_id, self.user)
 
 
 class Road:
@@ -129,6 +132,33 @@ def test_the_prelude_gets_its_data_as_parameters() -> None:
     assert given["ExchangeEnvironmentName"] == "O365Default"
     assert "New-ManagementRoleAssignment" in given["CommandName"]
     assert session.tenant_id == HERE
+
+
+@pytest.mark.parametrize(
+    ("more", "user", "told"),
+    [
+        ("", None, {"Organization": "contoso.onmicrosoft.com"}),
+        ("", "admin@contoso.com", {"UserPrincipalName": "admin@contoso.com"}),
+        (PARTNER, "admin@partner.com", {"DelegatedOrganization": "contoso.onmicrosoft.com"}),
+    ],
+)
+def test_the_module_is_told_whose_the_token_is(more: str, user: str | None, told: dict[str, str]) -> None:
+    time, road = Time(), Road(GOOD)
+    exchange.connect(profile(HERE, more), Source(time, user=user), clock=time, open_pool=lambda: road)
+    names = {"Organization", "UserPrincipalName", "DelegatedOrganization"}
+    assert {name: value for name, value in road.parameters.items() if name in names} == told
+
+
+def test_a_partner_must_see_whose_organisation_it_is() -> None:
+    """The module was seen to name the customer's tenant while its cmdlets answered from the partner's."""
+    hidden = {**GOOD, "Get-OrganizationConfig": AccessDenied("no role")}
+    time, road = Time(), Road(hidden)
+    with pytest.raises(AccessDenied, match="the customer's tenant cannot be proven"):
+        exchange.connect(profile(HERE, PARTNER), Source(time, user="a@b.com"), clock=time, open_pool=lambda: road)
+    assert road.closed
+    road = Road(hidden)
+    own = exchange.connect(profile(), Source(time, user="a@contoso.com"), clock=time, open_pool=lambda: road)
+    assert own.tenant_id == HERE
 
 
 @pytest.mark.parametrize(

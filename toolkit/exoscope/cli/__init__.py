@@ -5,6 +5,9 @@ from __future__ import annotations
 from exoscope.cli.frame import Place, Program, run
 
 COMMANDS = {
+    "init": Place(
+        "Set up", "init", "Write the first profile: find the tenant, choose the road, sign in, look at the set-up."
+    ),
     "login": Place("Set up", "login", "Sign the operator in, and keep it where the profile says so."),
     "logout": Place("Set up", "logout", "Remove the kept sign-in of the profile's operator."),
     "whoami": Place("Set up", "whoami", "Say who the operator is, as the tokens say it."),

@@ -14,6 +14,8 @@ from exoscope.outcome import Exit
 
 if TYPE_CHECKING:
     from exoscope.checking.seen import DoctorAnswer
+    from exoscope.model import PlanFile
+    from exoscope.profile import Profile
 
 WORDS = {"ok": "ok", "note": "note", "unknown": "UNKNOWN", "failed": "FAILED"}
 
@@ -46,30 +48,41 @@ def command(
     everything that a plan decides from, compared with what is expected. Exit 1 where something fails, 6 where something could not
     be told.
     """
-    from exoscope.checking.examining import examine
-    from exoscope.checking.passes import Passes
-    from exoscope.clock import SystemClock
-    from exoscope.exchange.trying import look
     from exoscope.planning.hashing import load_plan
-    from exoscope.profile import load_profile, state_dir
+    from exoscope.profile import load_profile
 
     plan = None if plan_file is None else load_plan(frame.read_file(plan_file), str(plan_file))
     if share is not None:
         frame.not_over(share, plan_file, profile)
-    loaded = load_profile(profile, os.environ)
+    answer = examined(load_profile(profile, os.environ), state, plan, admin_api=yes)
+    if share is not None:
+        _share(answer, share)
+    finish(answer, as_json=as_json)
+
+
+def examined(profile: Profile, state: Path | None, plan: PlanFile | None = None, *, admin_api: bool) -> DoctorAnswer:
+    """The set-up of a profile, looked at now."""
+    from exoscope.checking.examining import examine
+    from exoscope.checking.passes import Passes
+    from exoscope.clock import SystemClock
+    from exoscope.exchange.trying import look
+    from exoscope.profile import state_dir
+
     clock = SystemClock()
-    answer = examine(
-        loaded,
+    return examine(
+        profile,
         clock=clock,
-        passes=Passes(state_dir(state, os.environ, loaded), clock),
+        passes=Passes(state_dir(state, os.environ, profile), clock),
         plan=plan,
         look=lambda: look(os.environ, lambda text: frame.passing(plain(text))),
-        admin_api=yes,
+        admin_api=admin_api,
         say=lambda text: frame.say(plain(text)),
         progress=lambda text: frame.passing(plain(text)),
     )
-    if share is not None:
-        _share(answer, share)
+
+
+def finish(answer: DoctorAnswer, *, as_json: bool) -> None:
+    """Print it, and end with its exit code where that is not 0."""
     if as_json:
         frame.answer(answer)
     else:

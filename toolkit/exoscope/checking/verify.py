@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
 
 from msgspec.structs import replace
@@ -20,6 +21,8 @@ from exoscope.running import Store
 from exoscope.running.tenancy import wanted_by
 
 Subject = PlanFile | Intent
+Lend = Callable[[Sequence[AppClaim], Options], AbstractContextManager[list[str]]]
+"""Gives apps what they sign in with while witnesses are asked; notes on that are whole when the block has ended."""
 
 
 class Verification(Noun, frozen=True):
@@ -50,23 +53,42 @@ def verify(
     operator: str,
     clock: Clock,
     wait: float = 0.0,
+    lend: Lend | None = None,
     say: Callable[[str], None],
     progress: Callable[[str], None],
 ) -> Verification:
     """Prove a plan, or an intent, over a fresh reading. A pending verdict is waited for, quietly, for ``wait`` seconds at most.
 
+    ``lend`` is entered while the witnesses are asked, each time anew, and never while time must pass.
     Raises BadInput (the intent names what is not there), WrongTenant (the plan is another tenant's), Unreadable, and the
     ServiceError family.
     """
     deadline = clock.now() + timedelta(seconds=wait)
     while True:
-        done = _once(subject, connection, store, options, waits, lengthen, operator, clock, say=say, progress=progress)
+        done = _once(
+            subject,
+            connection,
+            store,
+            options,
+            waits,
+            lengthen,
+            operator,
+            clock,
+            lend or _nothing,
+            say=say,
+            progress=progress,
+        )
         ready = _ready(done, deadline)
         if ready is None:
             return done
         say(f"Pending until {done.proof.ready_at}; waiting, without asking meanwhile.")
         clock.sleep(max(0.0, (ready - clock.now()).total_seconds()))
         say = _silent  # what it will ask was said once
+
+
+@contextmanager
+def _nothing(claims: Sequence[AppClaim], options: Options) -> Iterator[list[str]]:
+    yield []
 
 
 def _silent(_: str) -> None:
@@ -90,6 +112,7 @@ def _once(
     lengthen: bool,
     operator: str,
     clock: Clock,
+    lend: Lend,
     *,
     say: Callable[[str], None],
     progress: Callable[[str], None],
@@ -102,8 +125,10 @@ def _once(
     reach = Reach(fresh)
     known = past(store, tenant.id, subject.hash if isinstance(subject, PlanFile) else None, waits, lengthen=lengthen)
     claims = claims_of(as_run(subject, known), reach) if isinstance(subject, PlanFile) else of_intent(subject, reach)
-    _forewarn(connection, reach, claims, options, known, say)
-    proof = prove(connection, reach, claims, options, known.histories, clock, progress)
+    with lend(claims, options) as notes:
+        _forewarn(connection, reach, claims, options, known, say)
+        proof = prove(connection, reach, claims, options, known.histories, clock, progress)
+    proof = replace(proof, notes=tuple(notes))
     return conclusion(
         proof,
         fresh,

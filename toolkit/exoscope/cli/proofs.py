@@ -43,6 +43,8 @@ def print_proof(proof: Proof, limit: int = 20) -> None:
         line(f"Tokens issued before the removal may act until {proof.old_tokens_until}.")
     if proof.verdict == "configured":
         frame.say("Only configured, which --accept configured counts as success: no witness could show more.")
+    for note in proof.notes:
+        line(note)
     line("Not covered:")
     for each in proof.not_covered:
         line(f"  {each}")

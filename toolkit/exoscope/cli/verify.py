@@ -68,6 +68,13 @@ if TYPE_CHECKING:
     is_flag=True,
     help="For Mail.Send, post a message without recipients as the app; it cannot be delivered.",
 )
+@click.option(
+    "--temporary-credential",
+    "temporary",
+    is_flag=True,
+    help="For an app of this tenant of which the profile has no credential: add a certificate for one hour, ask Graph with it, and "
+    "remove it whatever comes of that. It needs Application.ReadWrite.All, and the answer has a note for the security team.",
+)
 @click.option("--accept", type=click.Choice(["configured"]), help="Count a verdict of configured as success (exit 0).")
 @click.option(
     "--evidence",
@@ -92,6 +99,7 @@ def command(
     seed: int,
     limit_refusals: int | None,
     probe_send: bool,
+    temporary: bool,
     accept: str | None,
     evidence: Path | None,
     counts: bool,
@@ -102,7 +110,8 @@ def command(
     state: Path | None,
     as_json: bool,
 ) -> None:
-    """Prove a plan or an intent with Exchange's answers and Graph calls as the app. Changes nothing.
+    """Prove a plan or an intent with Exchange's answers and Graph calls as the app. Changes nothing, but for
+    --temporary-credential.
 
     The tenant is read anew. Exit 0: proven (or configured, accepted), 1: violated, 3: pending until ready_at, 6: unknown or
     only configured. --from-script needs no connection. Of the results of a check it proves the plan, as it was when the scripts
@@ -113,7 +122,9 @@ def command(
     """
     proving = (sample, limit_refusals, wait, parallel)
     seeded = click.get_current_context().get_parameter_source("seed") is not ParameterSource.DEFAULT
-    if from_script and (everything or probe_send or seeded or yes or any(each is not None for each in proving)):
+    if from_script and (
+        everything or probe_send or temporary or seeded or yes or any(each is not None for each in proving)
+    ):
         raise click.UsageError("--from-script asks nobody, so no option of asking goes with it")
     subject, results, checked = _sorted(files, from_script)
     if from_script and not checked:
@@ -131,19 +142,23 @@ def command(
         raise click.UsageError("--counts is about --evidence")
     meant = _subject(subject)
     if stage is not None:
-        if counts or accept or wait is not None or evidence is not None:
-            raise click.UsageError("--stage asks one gate: no --accept, --evidence, --counts or --wait goes with it")
+        if counts or accept or temporary or wait is not None or evidence is not None:
+            raise click.UsageError(
+                "--stage asks one gate: no --accept, --evidence, --counts, --temporary-credential or --wait goes with it"
+            )
         options = _options(seed, sample, limit_refusals, everything=everything, send=probe_send)
         _stage(meant, stage, results, options, profile, state, yes=yes, parallel=parallel or 1, as_json=as_json)
         return
     if evidence is not None:
         for each in (subject, *results):
             _check_place(evidence, each)
+    if checked and temporary:
+        raise click.UsageError("results of scripts open no connection, so --temporary-credential does not go with them")
     if checked:
         done = _recorded(meant, results, profile, state)
     else:
         options = _options(seed, sample, limit_refusals, everything=everything, send=probe_send)
-        done = _live(meant, options, wait or 0.0, profile, state, yes=yes, parallel=parallel or 1)
+        done = _live(meant, options, wait or 0.0, profile, state, yes=yes, parallel=parallel or 1, lend=temporary)
     if evidence is not None:
         _write(done, evidence, counts=counts)
     if as_json:
@@ -232,9 +247,11 @@ def _live(
     *,
     yes: bool,
     parallel: int,
+    lend: bool,
 ) -> Verification:
-    """Over a connection, now."""
+    """Over a connection, now. ``lend``: apps without a credential get one for the proof."""
     from exoscope.checking import verify
+    from exoscope.checking.temporary import TemporaryCredentials
     from exoscope.clock import SystemClock
     from exoscope.profile import state_dir
     from exoscope.reading import Connection
@@ -256,6 +273,7 @@ def _live(
             operator=desk.operator,
             clock=clock,
             wait=wait,
+            lend=TemporaryCredentials(connection, store, clock, lambda text: frame.say(plain(text))) if lend else None,
             say=lambda text: frame.say(plain(text)),
             progress=lambda text: frame.passing(plain(text)),
         )

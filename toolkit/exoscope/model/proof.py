@@ -65,7 +65,8 @@ class Moved(Noun, frozen=True):
 class Proof(Noun, frozen=True):
     """The answer of ``verify``. Times are ISO 8601 UTC; ``old_tokens_until`` is when tokens issued before a removal end.
 
-    ``findings``: DNs in the filters of the apps' scopes that no group in the tenant has.
+    ``findings``: DNs in the filters of the apps' scopes that no group in the tenant has. ``notes``: sentences for whoever watches
+    the tenant: what was done in it for the proof.
     """
 
     verdict: Verdict
@@ -75,3 +76,4 @@ class Proof(Noun, frozen=True):
     moved: tuple[Moved, ...]
     apps: tuple[AppProof, ...]
     findings: tuple[Finding, ...] = ()
+    notes: tuple[str, ...] = ()

@@ -107,8 +107,9 @@ def at_work(profile: Profile, store: Store, app: str, *, clock: Clock, screen: S
         tenant = connection.prove_tenant()
         application = find_application(connection.graph, app)
         with store.lock(tenant.id):
+            graph = connection.graph_writes
             maker = Maker(
-                connection.graph,
+                graph,
                 Ledger(store.state, tenant.id),
                 application,
                 run=run_id(clock.now()),
@@ -118,7 +119,7 @@ def at_work(profile: Profile, store: Store, app: str, *, clock: Clock, screen: S
                 say=say,
             )
             with _telling(maker):
-                yield Work(maker, connection.graph, maker.settle(), clock)
+                yield Work(maker, graph, maker.settle(), clock)
 
 
 @contextmanager

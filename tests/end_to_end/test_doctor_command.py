@@ -141,7 +141,7 @@ def test_an_operator_who_only_reads_is_told_which_role_a_plan_needs(twin: Twin) 
     assert bad(look(twin, None)) == {}
 
 
-@pytest.mark.parametrize("road", ["gateway", "admin-api"])
+@pytest.mark.parametrize("road", [pytest.param("gateway", marks=pytest.mark.long), "admin-api"])
 def test_cmdlets_that_read_and_test_are_always_needed(twin: Twin, road: str) -> None:
     twin.faults.withheld = frozenset({"get-managementscope", "test-serviceprincipalauthorization"})
     answer = look(twin, None, road=road)

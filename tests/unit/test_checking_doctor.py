@@ -41,6 +41,7 @@ GOOD = Seen(
     powershell=PowerShell("7.6.0", "3.9.2"),
     clocks={"login": 1.0},
     graph=Holder(PERMISSIONS, (ADMIN,), "oid", None),
+    writer=None,
     tenant=Tenant(id="t", domain="contoso.onmicrosoft.com", cloud="worldwide"),
     session=None,
     cmdlets=EVERY,
@@ -227,6 +228,17 @@ def test_an_owners_permission_is_not_known_to_do() -> None:
     owner = Holder(("Application.ReadWrite.OwnedBy", "Directory.Read.All", "Policy.Read.All"), (ADMIN,), "oid", None)
     lines = {line.subject: line.state for line in found("graph-permissions", graph=owner)}
     assert lines["Application.ReadWrite.All"] == "unknown"
+
+
+def test_an_operator_for_graph_writes_holds_what_changes_need() -> None:
+    reader = Holder(tuple(need.permission for need in GRAPH_READING), (ADMIN,), "oid", None)
+    writer = Holder(("AppRoleAssignment.ReadWrite.All",), (), "oid", "eve@contoso.com")
+    assert states("graph-permissions", PLAN, graph=reader) == ["failed"]
+    assert states("graph-permissions", PLAN, graph=reader, writer=writer) == ["ok"]
+    assert states("graph-permissions", PLAN, writer=replace(writer, permissions=())) == ["failed"]
+    (later,) = found("graph-permissions", PLAN, writer=Trouble("sign-in-needed", "nobody may be asked"))
+    assert (later.state, "login --graph-writes" in later.remedy) == ("note", True)
+    assert states("graph-permissions", PLAN, writer=NO) == ["unknown"]
 
 
 @pytest.mark.parametrize(

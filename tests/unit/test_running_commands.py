@@ -36,7 +36,8 @@ class Desk:
         monkeypatch.setattr(frame, "interactive", lambda: self.somebody)
         monkeypatch.setattr("exoscope.clock.SystemClock", lambda: self.bench.clock)
 
-    def _desk(self, profile: object, state: object, *, everything: bool = False) -> object:
+    def _desk(self, profile: object, state: object, *, everything: bool = False, **met: bool) -> object:
+        assert set(met) <= {"unseen_ok", "back"}
         self.everything = everything
         return self.bench.desk
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
 from exoscope import snapshot as snapshots
 from exoscope.checking import verify as _verify
+from exoscope.checking.passes import Passes
 from exoscope.clock import Clock, SystemClock
 from exoscope.exchange import roads, trying
 from exoscope.intent import load_intent
@@ -87,10 +89,12 @@ class Tenant:
         admin_api: bool = False,
         environ: Mapping[str, str] = os.environ,
         parallel: int = 1,
+        unseen_ok: bool = False,
     ) -> None:
         self.profile = profile
         self._admin_api = admin_api
         self._parallel = parallel
+        self._unseen_ok = unseen_ok
         self._environ = environ
         self._clock = clock
         self._progress = progress
@@ -108,6 +112,7 @@ class Tenant:
         progress: Progress | None = None,
         admin_api: bool = False,
         parallel: int = 1,
+        unseen_ok: bool = False,
     ) -> Tenant:
         """A tenant by a profile's file (else EXOSCOPE_PROFILE, else ./exoscope.toml); ``state``: where journals lie.
 
@@ -117,6 +122,9 @@ class Tenant:
 
         ``parallel``: over how many sessions with Exchange (1 to 8) ``snapshot`` and ``verify`` read; another number is BadInput
         when they would be opened.
+
+        ``unseen_ok``: ``apply`` and ``resume`` go on in a tenant whose answers were never met, or are not as expected; without it
+        they raise Refused (code ``first-contact``), and nothing was changed.
         """
         loaded = load_profile(Path(profile) if profile is not None else None, environ)
         place = state_dir(Path(state) if state is not None else None, environ, loaded)
@@ -128,6 +136,7 @@ class Tenant:
             admin_api=admin_api,
             environ=environ,
             parallel=parallel,
+            unseen_ok=unseen_ok,
         )
 
     def __enter__(self) -> Tenant:
@@ -205,7 +214,7 @@ class Tenant:
         only: Service | None = None,
     ) -> RunAnswer:
         """Take a run back. ``approve`` is shown the undo plan, with every mailbox that opens again, and raises to say no."""
-        return _undo(run, self._desk(), approve=approve, app=app, to=to, wait=wait, only=only)
+        return _undo(run, self._desk(back=True), approve=approve, app=app, to=to, wait=wait, only=only)
 
     def verify(
         self,
@@ -247,11 +256,21 @@ class Tenant:
         )
         return self.profile
 
-    def _desk(self, *, everything: bool = False) -> Desk:
+    def _desk(self, *, everything: bool = False, back: bool = False) -> Desk:
+        """``back``: only for a way back, for which the tenant need not have been met."""
+
         def progress(event: Event) -> None:
             self._progress(event.text)
 
-        return desk_for(self._with_road(), self._store, clock=self._clock, progress=progress, everything=everything)
+        require = partial(Passes(self._store.state, self._clock).require, unseen_ok=self._unseen_ok)
+        return desk_for(
+            self._with_road(),
+            self._store,
+            clock=self._clock,
+            progress=progress,
+            everything=everything,
+            condition=None if back else require,
+        )
 
 
 def _intent(intent: Intent | Path | str) -> Intent:

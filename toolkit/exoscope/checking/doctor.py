@@ -30,7 +30,7 @@ def lines_of(seen: Seen, needs: Needs) -> tuple[Line, ...]:
         *_tenant(seen),
         *held,
         *rights.entra_role(seen, short=any(line.state in ("unknown", "failed") for line in held)),
-        *rights.graph_permissions(seen.graph, needs),
+        *rights.graph_permissions(seen.graph, seen.writer, needs),
         *_flags(seen, needs),
         *(_signing(each) for each in seen.signing),
         *_uncredentialed(seen, needs),

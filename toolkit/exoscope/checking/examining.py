@@ -29,6 +29,7 @@ from exoscope.checking.seen import (
     Trouble,
 )
 from exoscope.clock import Clock
+from exoscope.entra import Token
 from exoscope.entra.holders import Holder, holder_of
 from exoscope.entra.inventory import parse_credentials
 from exoscope.exchange.inventory import APPLICATION_ROLE, rows_of
@@ -132,6 +133,7 @@ class _Examination:
             powershell=tried,
             clocks=clocks,
             graph=graph,
+            writer=self._writer(connection),
             tenant=tenant,
             session=session,
             cmdlets=cmdlets,
@@ -224,10 +226,13 @@ class _Examination:
     # -- the operator ------------------------------------------------------------------------------------------
 
     def _holder(self, connection: Connection) -> Holder:
-        holder = holder_of(connection.tokens.operator("graph").secret)
-        if holder is None:
-            raise ServiceError("the operator's token for Graph cannot be read", code=UNREADABLE)
-        return holder
+        return _read(connection.tokens.operator("graph"))
+
+    def _writer(self, connection: Connection) -> Holder | Trouble | None:
+        """Who changes things in Graph, where that is another; nobody is asked to sign in for it."""
+        if not connection.tokens.second_writer:
+            return None
+        return self._try(lambda: _read(connection.tokens.operator("graph", writing=True, ask=False)))
 
     def _offered(self, connection: Connection) -> frozenset[str]:
         session = connection.exchange
@@ -334,6 +339,13 @@ class _Examination:
         contact = meet(connection, self._progress)
         self._passes.keep(connection, contact)
         return contact
+
+
+def _read(token: Token) -> Holder:
+    holder = holder_of(token.secret)
+    if holder is None:
+        raise ServiceError("the operator's token for Graph cannot be read", code=UNREADABLE)
+    return holder
 
 
 def _powershell(tried: Tried) -> PowerShell | Trouble:

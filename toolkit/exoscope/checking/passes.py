@@ -39,12 +39,12 @@ class Pass(Noun, frozen=True):
 
 
 class Passes:
-    """The passes under one state folder. ``local``: does a profile stay on this machine? A twin bears the tenant's id, so nothing
-    that one answered is kept, and none is asked for it.
+    """The passes under one state folder. ``local``: does a profile stay on this machine (:func:`exoscope.profile.on_loopback`)? A
+    twin bears the tenant's id, so nothing that one answered is kept, and none is asked for it.
     """
 
-    def __init__(self, state: Path, clock: Clock, local: Callable[[Profile], bool] = on_loopback) -> None:
-        self._state, self._clock, self._local = state, clock, local
+    def __init__(self, state: Path, clock: Clock, local: Callable[[Profile], bool] | None = None) -> None:
+        self._state, self._clock, self._local = state, clock, local or on_loopback
 
     def keep(self, connection: Connection, contact: Contact) -> None:
         """Note a contact that passed; one that did not takes an older pass away."""

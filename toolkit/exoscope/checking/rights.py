@@ -8,6 +8,7 @@ from exoscope.checking.needs import ADMINISTRATORS, ALL_POWERFUL, READERS, Cmdle
 from exoscope.checking.seen import Delegating, Line, Seen, State, Trouble
 from exoscope.entra.holders import Holder
 
+SIGN_IN_NEEDED = "sign-in-needed"
 ROLES_TAKE_TIME = "A change of roles takes a while, and a session sees what was so when it connected."
 
 
@@ -136,27 +137,50 @@ def entra_role(seen: Seen, *, short: bool) -> Iterator[Line]:
 # -- Graph -------------------------------------------------------------------------------------------------------
 
 
-def graph_permissions(holder: Holder | Trouble, needs: Needs) -> Iterator[Line]:
+def graph_permissions(holder: Holder | Trouble, writer: Holder | Trouble | None, needs: Needs) -> Iterator[Line]:
+    """``writer`` holds what changes need, where the profile has another operator for that."""
     if isinstance(holder, Trouble):
         yield Line("graph-permissions", "unknown", holder.message, "Put the sign-in right first.")
         return
-    held = {each.casefold() for each in holder.permissions}
-    there = []
+    there: list[str] = []
     for need in needs.graph:
-        if held & {each.casefold() for each in (need.permission, *need.wider)}:
+        who = holder if need.always or writer is None else writer
+        line = _when_due(need, who) if isinstance(who, Trouble) else _held(need, who, needs)
+        if line is None:
             there.append(need.permission)
-        elif held & {each.casefold() for each in need.perhaps}:
-            yield Line(
-                "graph-permissions",
-                "unknown",
-                f"{need.purpose}: {' or '.join(need.perhaps)} does only for apps that the operator owns",
-                f"Make the operator an owner of those apps, or consent {need.permission} to it.",
-                need.permission,
-            )
         else:
-            yield _missing(need, needs)
+            yield line
     if there:
         yield Line("graph-permissions", "ok", f"{', '.join(there)}: held, or a wider one")
+
+
+def _held(need: GraphNeed, holder: Holder, needs: Needs) -> Line | None:
+    """None: it is there, or a wider one."""
+    held = {each.casefold() for each in holder.permissions}
+    if held & {each.casefold() for each in (need.permission, *need.wider)}:
+        return None
+    if held & {each.casefold() for each in need.perhaps}:
+        return Line(
+            "graph-permissions",
+            "unknown",
+            f"{need.purpose}: {' or '.join(need.perhaps)} does only for apps that the operator owns",
+            f"Make the operator an owner of those apps, or consent {need.permission} to it.",
+            need.permission,
+        )
+    return _missing(need, needs)
+
+
+def _when_due(need: GraphNeed, trouble: Trouble) -> Line:
+    """The operator for Graph writes, who is signed in only when something is written."""
+    later = trouble.code == SIGN_IN_NEEDED
+    why = "signs in when something is written" if later else trouble.message
+    return Line(
+        "graph-permissions",
+        "note" if later else "unknown",
+        f"{need.permission}, for {need.purpose}: the operator for Graph writes {why}",
+        "exoscope login --graph-writes signs that one in now." if later else trouble.next,
+        need.permission,
+    )
 
 
 def _missing(need: GraphNeed, needs: Needs) -> Line:

@@ -112,7 +112,9 @@ class Signing(Noun, frozen=True):
 
 
 class Seen(Noun, frozen=True):
-    """Everything that was looked at. What could not be is a Trouble, or None where the question did not arise."""
+    """Everything that was looked at. What could not be is a Trouble, or None where the question did not arise. ``writer``: who
+    changes things in Graph, where that is not the operator.
+    """
 
     cloud: str
     hosts: tuple[str, ...]
@@ -122,6 +124,7 @@ class Seen(Noun, frozen=True):
     powershell: PowerShell | Trouble | None
     clocks: dict[str, float | Trouble]
     graph: Holder | Trouble
+    writer: Holder | Trouble | None
     tenant: Tenant | Trouble
     session: Trouble | None
     cmdlets: frozenset[str] | Trouble | None

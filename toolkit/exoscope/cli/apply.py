@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 @frame.until_option
 @frame.only_option
 @frame.all_option
+@frame.unseen_option
 @frame.profile_option
 @frame.state_option
 @frame.json_option
@@ -34,6 +35,7 @@ def command(
     until: str | None,
     only: Service | None,
     everything: bool,
+    unseen_ok: bool,
     profile: Path | None,
     state: Path | None,
     as_json: bool,
@@ -49,7 +51,7 @@ def command(
 
     file = load_plan(frame.read_file(plan), str(plan))
     changing.need_somebody(yes or expected is not None, "--yes or --hash")
-    desk = changing.desk(roads.profile_with_road(profile, yes=yes), state, everything=everything)
+    desk = changing.desk(roads.profile_with_road(profile, yes=yes), state, everything=everything, unseen_ok=unseen_ok)
     if not yes and expected is None:
         changing.summary(file.plan)
         changing.ask("Run it?")

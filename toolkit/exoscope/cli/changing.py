@@ -18,17 +18,35 @@ if TYPE_CHECKING:
     from exoscope.model import Plan
     from exoscope.profile import Profile
     from exoscope.running import Desk, Event, Opened, RunAnswer, Store
+    from exoscope.running.tenancy import Condition
 
 
-def desk(profile: Profile, state: Path | None, *, everything: bool = False) -> Desk:
-    """The desk of a profile. Opens nothing yet. ``everything``: its gates ask about every mailbox."""
+def desk(
+    profile: Profile, state: Path | None, *, everything: bool = False, unseen_ok: bool = False, back: bool = False
+) -> Desk:
+    """The desk of a profile. Opens nothing yet. ``everything``: its gates ask about every mailbox.
+
+    A tenant must have been met (docs/doctor.md), or is met first; ``unseen_ok``: it need not pass. ``back``: only for a way back,
+    which is never barred.
+    """
     from exoscope.clock import SystemClock
     from exoscope.profile import state_dir
     from exoscope.running import Store
     from exoscope.running.tenancy import desk_for
 
-    store = Store(state_dir(state, os.environ, profile))
-    return desk_for(profile, store, clock=SystemClock(), progress=talk, everything=everything)
+    place, clock = state_dir(state, os.environ, profile), SystemClock()
+    condition = None if back else met(place, unseen_ok=unseen_ok)
+    return desk_for(profile, Store(place), clock=clock, progress=talk, everything=everything, condition=condition)
+
+
+def met(state: Path, *, unseen_ok: bool) -> Condition:
+    """First contact as the condition of going on in a tenant; what was passed lies in this state folder."""
+    from functools import partial
+
+    from exoscope.checking.passes import Passes
+    from exoscope.clock import SystemClock
+
+    return partial(Passes(state, SystemClock()).require, unseen_ok=unseen_ok)
 
 
 def desk_of_scripts(profile: Path | None, state: Path | None) -> Desk:

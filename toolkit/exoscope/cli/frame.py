@@ -217,6 +217,15 @@ def all_option(function: Decorated) -> Decorated:
     )(function)
 
 
+def unseen_option(function: Decorated) -> Decorated:
+    """``--unseen-ok`` of a command that changes a tenant."""
+    return click.option(
+        "--unseen-ok",
+        is_flag=True,
+        help="Go on in a tenant whose answers were never met, or are not as expected (exoscope doctor says which).",
+    )(function)
+
+
 def only_option(function: Decorated) -> Decorated:
     """``--only exchange|graph``."""
     return click.option(

@@ -84,6 +84,7 @@ if TYPE_CHECKING:
 @click.option("--hash", "expected", metavar="H", help="With --advance: approve the plan with this hash.")
 @frame.wait_option
 @frame.all_option
+@frame.unseen_option
 @roads.parallel_option
 @frame.yes_option
 @frame.profile_option
@@ -104,6 +105,7 @@ def command(
     expected: str | None,
     wait: float | None,
     everything: bool,
+    unseen_ok: bool,
     parallel: int | None,
     yes: bool,
     profile: Path | None,
@@ -125,8 +127,8 @@ def command(
         raise click.UsageError("--advance reads the tenant itself, and keeps its plan in the state folder")
     if expected is not None and not advance:
         raise click.UsageError("--hash approves a plan for --advance")
-    if (wait is not None or everything) and not advance:
-        raise click.UsageError("--wait and --all are about the gates of a run, and only --advance runs one")
+    if (wait is not None or everything or unseen_ok) and not advance:
+        raise click.UsageError("--wait, --all and --unseen-ok are about a run, and only --advance runs one")
     if yes and snapshot is not None:
         raise click.UsageError("--yes is about the road to Exchange, and with --snapshot none is taken")
     if parallel is not None and snapshot is not None:
@@ -153,6 +155,7 @@ def command(
             state,
             wait=wait or 0.0,
             everything=everything,
+            unseen_ok=unseen_ok,
             yes=yes,
             parallel=parallel or 1,
             as_json=as_json,
@@ -201,6 +204,7 @@ def _advance(
     *,
     wait: float,
     everything: bool,
+    unseen_ok: bool,
     yes: bool,
     parallel: int,
     as_json: bool,
@@ -214,10 +218,11 @@ def _advance(
     from exoscope.running import Approval, advance, exit_of
 
     loaded = roads.profile_with_road(profile, yes=yes)
-    desk = changing.desk(loaded, state, everything=everything)
+    desk = changing.desk(loaded, state, everything=everything, unseen_ok=unseen_ok)
 
     def make() -> PlanFile:
         with Connection(loaded, SystemClock(), frame.say, parallel=parallel) as connection:
+            changing.met(desk.store.state, unseen_ok=unseen_ok)(connection, frame.say, frame.passing)
             tenant = read_snapshot(connection, wanted=Wanted(apps=apps), progress=frame.passing)
         try:
             plan = plan_migration(tenant, apps, ask(tenant))

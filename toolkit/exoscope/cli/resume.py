@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @frame.until_option
 @frame.only_option
 @frame.all_option
+@frame.unseen_option
 @frame.profile_option
 @frame.state_option
 @frame.json_option
@@ -30,6 +31,7 @@ def command(
     until: str | None,
     only: Service | None,
     everything: bool,
+    unseen_ok: bool,
     profile: Path | None,
     state: Path | None,
     as_json: bool,
@@ -42,7 +44,7 @@ def command(
     from exoscope import running
     from exoscope.clock import SystemClock
 
-    desk = changing.desk(roads.profile_with_road(profile, yes=yes), state, everything=everything)
+    desk = changing.desk(roads.profile_with_road(profile, yes=yes), state, everything=everything, unseen_ok=unseen_ok)
     if not yes and frame.interactive():
         frame.say(running.status(run, desk.store, SystemClock()).why)
         changing.ask("Go on?")

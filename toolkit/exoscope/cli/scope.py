@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 @frame.yes_option
 @frame.wait_option
 @frame.only_option
+@frame.unseen_option
 @frame.profile_option
 @frame.state_option
 @frame.json_option
@@ -69,6 +70,7 @@ def command(
     yes: bool,
     wait: float | None,
     only: Service | None,
+    unseen_ok: bool,
     profile: Path | None,
     state: Path | None,
     as_json: bool,
@@ -92,7 +94,7 @@ def command(
     job = ScopeJob(
         place,
         loaded,
-        changing.desk(loaded, state),
+        changing.desk(loaded, state, unseen_ok=unseen_ok),
         SystemClock(),
         say=lambda text: frame.say(plain(text)),
         progress=lambda text: frame.passing(plain(text)),

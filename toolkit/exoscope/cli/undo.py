@@ -44,7 +44,7 @@ def command(
     from exoscope import running
 
     changing.need_somebody(yes, "--yes")
-    desk = changing.desk(roads.profile_with_road(profile, yes=yes), state)
+    desk = changing.desk(roads.profile_with_road(profile, yes=yes), state, back=True)
 
     def approve(plan: Plan) -> None:
         _opens(plan)

@@ -214,8 +214,23 @@ def wanted_by(plan: Plan) -> Wanted:
     return Wanted(tuple(groups), tuple(attributes), apps)
 
 
-def desk_for(profile: Profile, store: Store, *, clock: Clock, progress: Progress, everything: bool = False) -> Desk:
-    """The desk of a profile. Nothing is opened before a run needs it. ``everything``: gates ask about every mailbox."""
+Condition = Callable[[Connection, Callable[[str], None], Callable[[str], None]], None]
+"""What must hold of a tenant before a run goes on in it; raises where it does not. It gets what says, and what shows progress."""
+
+
+def desk_for(
+    profile: Profile,
+    store: Store,
+    *,
+    clock: Clock,
+    progress: Progress,
+    everything: bool = False,
+    condition: Condition | None = None,
+) -> Desk:
+    """The desk of a profile. Nothing is opened before a run needs it. ``everything``: gates ask about every mailbox.
+
+    ``condition`` is put to each tenant once it is open and proven, but for the way back of a run: that must not be barred.
+    """
     waits: dict[WaitKind, float] = {
         "cache": float(profile.waits.cache),
         "token": float(profile.waits.token),
@@ -233,6 +248,8 @@ def desk_for(profile: Profile, store: Store, *, clock: Clock, progress: Progress
 
         with Connection(profile, clock, say) as connection:
             connection.prove_tenant(plan.tenant)
+            if condition is not None and plan.purpose != "undo":
+                condition(connection, say, lambda text: progress(Event("step", text)))
             tenancy = LiveTenancy(connection, waits, lengthen=lengthen, progress=progress, everything=everything)
             yield Opened(tenancy, tenancy.snapshot(plan))
 

@@ -15,7 +15,7 @@ import pytest
 from exoscope.exchange.local import PwshPool
 from exoscope.model import Secret
 from exoscope.outcome import AccessDenied, Deadline, LostSession, ServiceError
-from exoscope.powershell import literal
+from exoscope.powershell import CMDLETS, literal, prelude
 from powershell_oracles import pwsh as named
 from pwsh_fakes import gone
 
@@ -47,6 +47,15 @@ def test_objects_warnings_and_parameters(pool: PwshPool) -> None:
     )
     given = pool.invoke(script, {"Token": Secret(secret, "t"), "Names": ("one", "it’s")}, deadline=SECONDS)
     assert given.objects == (secret, "one", "it’s")
+
+
+def test_of_the_cmdlets_that_are_asked_about_those_are_told_that_are_loaded(pool: PwshPool) -> None:
+    ask = prelude(CMDLETS).text
+    names = {"CommandName": ("Get-Recipient", "New-ManagementScope", "Get-ManagementScope")}
+    assert pool.invoke(ask, names, deadline=SECONDS).objects == (), "none is an answer, and no error"
+    pool.invoke("function global:Get-Recipient { }; function global:get-managementscope { }", deadline=SECONDS)
+    found = pool.invoke(ask, names, deadline=SECONDS).objects
+    assert {str(each).casefold() for each in found} == {"get-recipient", "get-managementscope"}
 
 
 def test_an_error_is_told_wherever_it_stands(pool: PwshPool) -> None:

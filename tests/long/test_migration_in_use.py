@@ -220,14 +220,14 @@ def test_killed_again_and_again_there_and_back(tmp_path: Path, name: str, seed: 
 
         def killed(*words: str) -> Answered:
             with stage.using.during(" ".join(words)):
-                return stage.operator.run(*words, kill=(chosen.choice(("before", "after")), chosen.randint(3, 16)))
+                return stage.operator.run(*words, kill=(chosen.choice(("before", "after")), chosen.randint(3, 12)))
 
         def through(*words: str) -> None:
             ended, kills = killed(*words), 0
             while ended.code == KILLED:
                 kills += 1
                 ended = killed("resume", "last", "--yes", "--wait", "200s")
-            assert (ended.code, ended.json["outcome"], kills > 1) == (0, "done", True), stage.operator.output
+            assert (ended.code, ended.json["outcome"], kills > 0) == (0, "done", True), stage.operator.output
 
         through("apply", "plan.json", "--yes", "--wait", "200s")
         assert_migrated(stage)

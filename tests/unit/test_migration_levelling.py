@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import Phase, assume, given, settings
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from exoscope.checking.history import as_run, past
@@ -107,9 +109,10 @@ def notes(answer: RunAnswer) -> str:
 
 def check_moments(tenancy: Watched) -> None:
     """Whatever of the last two hours Exchange still goes by, and whatever token of the last 28 hours the app still has: nobody is
-    newly reached whom the policies' groups do not hold, and nobody is lost who was in them for those two hours."""
+    newly reached whom the policies' groups do not hold, and nobody is lost who was reached and was in them for those two hours."""
     first = tenancy.history[0][1]
     before: set[str] | None = None
+    sure = set(followed(first, first))
     for number, (at, _) in enumerate(tenancy.history):
         cached = list(recent(tenancy, number, at, WAITS["cache"]))
         tokens = list(recent(tenancy, number, at, WAITS["long_token"]))
@@ -118,8 +121,8 @@ def check_moments(tenancy: Watched) -> None:
         possible = set().union(*moments)
         assert before is None or possible <= before | set().union(*let), (number, possible)
         for moment in moments:
-            assert moment >= set.intersection(*let), (number, moment, let)
-        before = possible
+            assert moment >= set.intersection(*let) & sure, (number, moment, let)
+        before, sure = possible, set.intersection(*moments)
 
 
 def recent(tenancy: Watched, number: int, at: datetime, seconds: float) -> Iterator[Snapshot]:
@@ -246,6 +249,21 @@ def test_a_mailbox_that_is_gone_is_no_change_of_the_copy(tmp_path: Path) -> None
 
 def without(group: Group, member: str) -> Group:
     return replace(group, members=tuple(each for each in group.members or () if each != member))
+
+
+def test_whom_somebody_put_into_the_copy_by_hand_is_waited_for_all_the_same(tmp_path: Path) -> None:
+    """Since when they are in it nobody knows, and until the cache has them only the consent reaches them."""
+    desk, tenancy = bench(tmp_path)
+    run = apply(desk.file, desk.desk, wait=LONG, until="overlap").run
+    tenancy.move(inner=["bob", "cid"])
+    tenancy.snapshot = in_copy(tenancy.snapshot, ["ada", "bob", "cid"])
+    tenancy.note()
+    answer = resume(run, desk.desk)
+    assert (answer.apps[0].stage, answer.waiting_for, answer.steps) == ("overlap", "time", len(desk.file.plan.steps))
+    assert f"{address('cid')} joined" in notes(answer)
+    assert resume(run, desk.desk, wait=WAITS["cache"] - 60).outcome == "waiting"
+    assert resume(run, desk.desk, wait=LONG).outcome == "done"
+    check_moments(tenancy)
 
 
 # -- what is not for it to mend -------------------------------------------------------------------------------------------
@@ -448,3 +466,45 @@ def test_a_plan_names_the_policies_that_its_copy_follows() -> None:
     assert copied is not None
     assert copied.follows == ({"app_id": OMNI, "access_right": "RestrictAccess", "group": guid("sales external")},)
     assert copy_of(plan_migration(tenant(COPIED)).apps[0]) is None
+
+
+# -- whoever moves, whenever the process ends -------------------------------------------------------------------------------
+
+PEOPLE = st.lists(st.sampled_from(COPIED["mailboxes"]), unique=True, max_size=4)
+MOVES = st.fixed_dictionaries({"sales": PEOPLE, "inner": PEOPLE})
+
+
+@pytest.mark.long
+@settings(max_examples=60, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@given(
+    first=MOVES,
+    moves=st.lists(st.one_of(st.none(), MOVES), min_size=6, max_size=6),
+    kills=st.lists(st.one_of(st.none(), st.tuples(st.integers(1, 5), st.booleans())), min_size=6, max_size=6),
+)
+def test_no_moment_is_wider_or_loses_anybody(
+    tmp_path_factory: pytest.TempPathFactory, first: Any, moves: list[Any], kills: list[Any]
+) -> None:
+    """People move between any two processes of a run, each of which may be killed at any of its writes."""
+    assume(first["sales"] or first["inner"])
+    start = {**COPIED, "groups": {"sales": [*first["sales"], "inner"], "inner": first["inner"]}}
+    desk, tenancy = bench(tmp_path_factory.mktemp("run"), start)
+    run = None
+    for number, (moved, kill) in enumerate(zip(moves, kills, strict=True)):
+        if moved is not None:
+            tenancy.move(sales=[*moved["sales"], "inner"], inner=moved["inner"])
+        tenancy.kill, tenancy.sent = kill, 0
+        try:
+            if run is None:
+                run = apply(desk.file, desk.desk).run
+            else:
+                resume(run, desk.desk, wait=LONG if number == len(moves) - 1 else 40_000.0)
+        except Killed:
+            run = "last"
+    tenancy.kill = None
+    let = set(followed(tenancy.history[0][1], tenancy.snapshot))
+    before = set(tenancy.history[-1][1].access_policies or ())
+    answer = resume("last", desk.desk, wait=LONG)
+    if answer.outcome == "done" and before:
+        assert set(Reach(tenancy.snapshot).sets(OMNI, "Mail.Read")[0]) == let
+    assert answer.outcome == "done" or answer.apps[0].code == "moved", answer.why
+    check_moments(tenancy)

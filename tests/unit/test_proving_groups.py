@@ -136,3 +136,26 @@ def test_a_gate_before_the_last_says_so_too() -> None:
     done = effect.apply_steps(snapshot, [each for each in plan.steps if each.stage == "overlap"])
     now = Reach(replace(done, groups=()))
     assert _unplanned(plan.apps[0], now, last=False) == ("complement-open",)
+
+
+def test_members_of_every_group_that_a_filter_names_are_its_boundary() -> None:
+    given = {
+        **DENIED,
+        "mailboxes": ["ada", "bob", "cid", "dan"],
+        "groups": {"sales": ["ada", "bob"], "barred": ["bob"], "hr": ["cid", "later"], "later": []},
+        "policies": [{"app": "omni", "group": "sales"}, {"app": "omni", "group": "hr"}, *DENIED["policies"]],
+    }
+    snapshot = tenant(given)
+    plan = plan_migration(snapshot, (), Migration(accept=(Accepted("deny-fails-open", OMNI),)))
+    assert isinstance(snapshot.groups, tuple)
+    dan = tuple(
+        replace(each, members=(guid("dan"),)) if each.display_name == "later" else each for each in snapshot.groups
+    )
+    nested_anew = tuple(
+        replace(each, members=(guid("cid"), guid("other"))) if each.display_name == "hr" else each for each in dan
+    )
+    other = tenant({"mailboxes": ["dan"], "groups": {"other": ["dan"]}}).groups
+    assert isinstance(other, tuple)
+    now = Reach(replace(effect.apply_steps(snapshot, plan.steps), groups=(*nested_anew[:3], *other)))
+    (claim,) = of_plan(plan.apps[0], now).claims
+    assert claim.near == {"bob@contoso.com", "dan@contoso.com"}

@@ -317,18 +317,18 @@ def _one(
 
 
 def _boundary(entry: _Entry, reach: Reach) -> Iterable[str]:
-    """Mailboxes just outside: members of groups inside the scope's own."""
-    group = group_of_id(reach.snapshot, entry.group) if entry.group else _group_of_filter(entry, reach.snapshot)
-    if group is not None:
+    """Mailboxes just outside: members of groups inside the scope's own, and of groups that its filter keeps out."""
+    own = group_of_id(reach.snapshot, entry.group) if entry.group else None
+    for group in [own] if own is not None else _groups_of_filter(entry, reach.snapshot):
         yield from reach.policy_members(group).inside
         yield from reach.policy_members(group).unknown
 
 
-def _group_of_filter(entry: _Entry, snapshot: Snapshot) -> Group | None:
+def _groups_of_filter(entry: _Entry, snapshot: Snapshot) -> list[Group]:
     if entry.filter is None:
-        return None
+        return []
     wanted = {opath.normal_dn(dn) for dn in opath.dns(opath.parse(entry.filter))}
-    return next((g for g in listed(snapshot, "groups") if opath.normal_dn(g.distinguished_name) in wanted), None)
+    return [each for each in listed(snapshot, "groups") if opath.normal_dn(each.distinguished_name) in wanted]
 
 
 def _moved(

@@ -34,5 +34,6 @@ def levelled(level: Level, before: int) -> Levelled:
         steps=tuple(replace(each, id=f"{LEVEL}{number}") if is_level(each) else each for number, each in numbered),
         members=level.members,
         expected=level.expected,
+        joined=bool(level.joined),
         notes=level.notes,
     )

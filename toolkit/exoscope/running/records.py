@@ -126,6 +126,7 @@ class Levelled(Record, frozen=True, tag="levelled"):
 
     ``steps``: each takes the place of the plan's step of its id, or is one of the run's own (``level-…``) in ``stage``; those of
     an earlier record that were not done are dropped. ``members`` and ``expected``: whom the copy then holds, and whom the scope.
+    ``joined``: somebody is new in it, so the gate of ``stage`` waits from now on and asks its witnesses anew.
     """
 
     app: str
@@ -133,6 +134,7 @@ class Levelled(Record, frozen=True, tag="levelled"):
     steps: tuple[Step, ...]
     members: tuple[str, ...]
     expected: tuple[str, ...]
+    joined: bool
     notes: tuple[str, ...]
 
 

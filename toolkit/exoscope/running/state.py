@@ -69,6 +69,7 @@ class RunState:
         self._own: dict[str | None, list[Step]] = {}
         self._yields: dict[str, Mapping[str, Any]] = {}
         self.levels = 0
+        self.joined: dict[tuple[str, str], str] = {}
         self.notes: dict[str, list[str]] = {}
         self.undone = dict(undone or {})
         self._started: RunStarted | None = None
@@ -144,8 +145,9 @@ class RunState:
         self._own.clear()
         self.levels += sum(is_level(each) for each in record.steps)
         self.notes.setdefault(record.app, []).extend(record.notes)
-        if any(is_level(each) and each.after is not None for each in record.steps):
-            # Who was put in must be reached by the copy before anything that reaches them goes: that gate opens anew.
+        if record.joined:
+            # Who is new in it must be reached by the copy before anything that reaches them goes: that gate opens anew.
+            self.joined[record.app, record.stage] = record.at
             self.opened.pop((record.app, record.stage), None)
             self.evidence.pop((record.app, record.stage), None)
 
@@ -212,8 +214,10 @@ class RunState:
         return None
 
     def last_done(self, app: str, stage: str) -> datetime:
-        """When the stage's waits begin: at the last landed step of the app in it, else where the stage before it ended."""
+        """When the stage's waits begin: at the last landed step of the app in it (or when somebody was seen to be new in a
+        managed copy), else where the stage before it ended."""
         landed = [moment(done.at) for done in self.done.values() if done.app == app and done.stage == stage]
+        landed += [moment(at) for place, at in self.joined.items() if place == (app, stage)]
         if landed:
             return max(landed)
         before = [moment(gate.at) for (owner, _), gate in self.opened.items() if owner == app]

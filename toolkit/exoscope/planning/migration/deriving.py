@@ -66,7 +66,8 @@ def derive(world: World, app: App, asked: Migration, *, copied: bool = False) ->
     positive = _any_of(restricts)
     whole = _without(positive, less)
     notes = [*_later(restricts, denies), *_losses(world, left.unknown & lost)]
-    copied = copied or (asked.nested == "group" and any(len(each.groups) > 1 for each in restricts))
+    nested = any(len(each.groups) > 1 and world.policy_members(each.policy).inside for each in restricts)
+    copied = copied or (asked.nested == "group" and nested)
     if not copied:
         if whole is not None and _exact(world, whole, allowed):
             return Derived(allowed, whole, (), None, tuple(notes))

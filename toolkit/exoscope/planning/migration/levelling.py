@@ -8,6 +8,7 @@ whom they do not, before the stage rests on it. Whatever else moved is not for t
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 
 from msgspec import UnsetType
@@ -48,7 +49,8 @@ MOVED = "moved"
 class Level(Noun, frozen=True):
     """What brings a copy level, in ``stage``: ``steps`` that take the place of planned ones of their id, or are new (``LEVEL``).
 
-    ``app`` is the app's part of the plan with the copy as it is then; ``joined`` and ``left`` are addresses.
+    ``app`` is the app's part of the plan with the copy as it is then; ``joined`` and ``left`` are addresses, whoever moved them in
+    the copy itself: who is new in it has to be waited for and proven.
     """
 
     app: AppPlan
@@ -144,8 +146,8 @@ def bring_level(
     want = {fold(each.guid): each.guid for each in derived.managed}
     unmade = [each for each in todo if each.target.kind == "group"]
     unmade = unmade if unmade and unmade[0].before is None else []
-    if not unmade:
-        _check_untouched(world, copy, waiting, have, want)
+    held = set(have) if unmade else _held(world, copy, waiting)
+    _check_untouched(world, held, have, want)
     joining = [want[each] for each in sorted(want.keys() - have.keys(), key=str)]
     leaving = [have[each] for each in sorted(have.keys() - want.keys(), key=str)]
     stage = "overlap" if any(each.target.kind == "consent" for each in todo) else todo[0].stage
@@ -166,8 +168,8 @@ def bring_level(
     result = Level(
         with_copy(planned, (each.primary_smtp_address for each in derived.managed), derived.allowed.addresses()),
         stage,
-        _named(world, joining),
-        _named(world, leaving),
+        _named(world, (want[each] for each in want.keys() - held)),
+        _named(world, (have.get(each, str(each)) for each in held - want.keys())),
         steps,
     )
     _check_moments(world, replace(plan, steps=tuple(whole)), app, _intended(world, result.app, derived, known))
@@ -212,14 +214,19 @@ def _members(changed: Snapshot, copy: PlanEntry, holes: Mapping[str, str]) -> di
     return {fold(each): each for each in group.members}
 
 
-def _check_untouched(
-    world: World, copy: PlanEntry, waiting: Sequence[Step], have: Mapping[object, str], want: Mapping[object, str]
-) -> None:
-    """Nobody but the run put people into the copy, or took them out, unless so that it is level."""
+def _held(world: World, copy: PlanEntry, waiting: Sequence[Step]) -> set[object]:
+    """Whom the run has left in the copy so far, by Guid without case."""
     held: set[object] = {fold(each) for each in _guids(world, copy.scope.mailboxes)}
     for each in waiting:  # not done yet, so the copy is still without it
         member = fold(each.target.key["member"])
         held = held - {member} if each.after is not None else held | {member}
+    return held
+
+
+def _check_untouched(
+    world: World, held: AbstractSet[object], have: Mapping[object, str], want: Mapping[object, str]
+) -> None:
+    """Nobody but the run put people into the copy, or took them out, unless so that it is level."""
     put = have.keys() - held - want.keys()
     if put:
         raise Denied(MOVED, f"somebody put {_told(world, (have[each] for each in put))} into the managed copy")

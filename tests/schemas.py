@@ -14,6 +14,7 @@ import msgspec
 
 from exoscope.checking import StageAnswer
 from exoscope.checking.connector import ConnectorCheck
+from exoscope.checking.handover import HandOver
 from exoscope.checking.passes import Pass
 from exoscope.checking.seen import DoctorAnswer
 from exoscope.checking.sharing import SharedAnswer
@@ -23,6 +24,7 @@ from exoscope.model import PlanFile, Proof, Snapshot, Tenant, Unread
 from exoscope.planning.answer import MigrateAnswer, PlanAnswer, ShownAnswer
 from exoscope.planning.by_hand import ByHand
 from exoscope.reach import MailboxAnswer, ReachAnswer, Story
+from exoscope.recipes import Recipe
 from exoscope.rehearsing.demo import DemoAnswer
 from exoscope.rehearsing.rehearse import Rehearsal
 from exoscope.reporting.evidence import Evidence
@@ -64,6 +66,12 @@ class SnapshotAnswer(msgspec.Struct):
     digest: str
     counts: dict[str, int]
     unread: list[Unread]
+
+
+class RecipesAnswer(msgspec.Struct):
+    """Every recipe, by name."""
+
+    recipes: list[Recipe]
 
 
 class RunsAnswer(msgspec.Struct):
@@ -159,6 +167,9 @@ ANSWERS: dict[str, tuple[type, str]] = {
     "credentials-made": (MadeAnswer, "exoscope credentials add and rotate --json"),
     "credentials-removed": (RemovedAnswer, "exoscope credentials remove --json"),
     "verify": (Proof, "exoscope verify --json"),
+    "recipes": (RecipesAnswer, "exoscope recipes --json"),
+    "recipe": (Recipe, "exoscope recipes NAME --json"),
+    "handover": (HandOver, "exoscope handover --format json"),
     "check": (ConnectorCheck, "exoscope check --json"),
     "whoami": (WhoAnswer, "exoscope login and whoami --json"),
     "logout": (LogoutAnswer, "exoscope logout --json"),

@@ -1,11 +1,13 @@
 """Recipes: what common connectors really need, carried as data (data/recipes.json). ``exoscope onboard`` fills permissions and
-notes from one.
+notes from one, ``exoscope recipes`` prints them.
 
-Each is written from the vendor's public guide, whose address it names; what the guide gets wrong is said in ``notes``.
+Each is written from the vendor's public guide, whose address it names with the day it was read: nothing stands in it that the guide
+does not say, but for what Microsoft documents of the permissions themselves.
 """
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Mapping
 from functools import lru_cache
@@ -15,28 +17,40 @@ from typing import Literal
 import msgspec
 
 from exoscope.model import Mechanism, Noun
+from exoscope.outcome import NotFound
 
 FORMAT = "exoscope/recipes@1"
+Over = Literal["graph", "ews", "imap-smtp"]
 
 
 class Recipe(Noun, frozen=True):
-    """One connector: ``name`` as it is typed, ``title`` as its vendor calls it, the vendor's ``guide`` (an address).
+    """One connector: ``name`` as it is typed, ``title`` as its vendor calls it, the vendor's ``guide`` (an address; ``also``
+    further ones), ``read`` on that day (ISO). ``over``: what it reaches mailboxes by.
 
-    ``permissions`` are Graph application permissions; ``notes`` sentences for the admin, ``mechanisms`` one for each mechanism
-    that needs one.
+    ``asks``: the permissions as the guide names them; ``permissions``: those that matter here and are really needed, in their
+    own spelling. ``limited_by``: mechanisms that keep it to its mailboxes with all of them (none: something else does, as
+    ``mechanisms`` says). ``notes`` are sentences for the admin, ``wrong`` what the guide gets wrong or leaves out,
+    ``mechanisms`` one sentence for each mechanism that needs one.
     """
 
     name: str
     title: str
     guide: str
+    read: str
+    over: Over
+    asks: tuple[str, ...]
     permissions: tuple[str, ...]
+    limited_by: tuple[Mechanism, ...]
+    also: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    wrong: tuple[str, ...] = ()
     mechanisms: Mapping[Mechanism, str] = {}
 
-    def told(self, mechanism: Mechanism) -> tuple[str, ...]:
-        """What an admin should read who onboards it with this mechanism."""
-        own = self.mechanisms.get(mechanism)
-        return (*self.notes, *((own,) if own else ()), f"The vendor's guide for {self.title}: {self.guide}")
+    def told(self, mechanism: Mechanism | None) -> tuple[str, ...]:
+        """What an admin should read who onboards it with this mechanism (None: it is not known which)."""
+        own = self.mechanisms.get(mechanism) if mechanism is not None else None
+        wrong = (f"The guide is wrong here: {each}" for each in self.wrong)
+        return (*self.notes, *wrong, *((own,) if own else ()), f"The vendor's guide for {self.title}: {self.guide}")
 
 
 class _File(Noun, frozen=True):
@@ -55,3 +69,16 @@ def every() -> tuple[Recipe, ...]:
 def recipe(name: str) -> Recipe | None:
     """The recipe of this name, without case; None: there is none."""
     return next((each for each in every() if each.name == name.casefold()), None)
+
+
+def named(name: str) -> Recipe:
+    """The recipe of this name, without case. Raises NotFound naming near ones."""
+    found = recipe(name)
+    if found is None:
+        names = [each.name for each in every()]
+        near = difflib.get_close_matches(name.casefold(), names, n=3, cutoff=0.5)
+        raise NotFound(
+            f"there is no recipe {name!r}" + (f"; near: {', '.join(near)}" if near else ""),
+            next="See exoscope recipes.",
+        )
+    return found

@@ -12,6 +12,10 @@ COMMANDS = {
     "logout": Place("Set up", "logout", "Remove the kept sign-in of the profile's operator."),
     "whoami": Place("Set up", "whoami", "Say who the operator is, as the tokens say it."),
     "doctor": Place("Set up", "doctor", "Look at your own set-up: everything the operator needs, before it is needed."),
+    "recipes": Place("Set up", "recipes", "Say what common connectors really need, and what their guides get wrong."),
+    "handover": Place(
+        "Set up", "handover", "Hand a connector over: what its form asks for, and where its secret lies."
+    ),
     "guard": Place("Look", "guard", "Show what PowerShell scripts would do, or why they are refused."),
     "reach": Place("Look", "reach", "Answer which mailboxes an app reaches, or which apps reach a mailbox."),
     "explain": Place("Look", "explain", "Tell the story of one answer, rule by rule."),

@@ -5,8 +5,11 @@ from __future__ import annotations
 import importlib
 import os
 import re
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -28,6 +31,14 @@ from fake_browser import Browser
 from twin_fixtures import OMNISCOPE, app_named, sample, serve, session, shared_twin, twin
 
 __all__ = ["sample", "serve", "shared_twin", "twin"]
+
+
+@pytest.fixture(autouse=True)
+def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """msal looks once a second whether the browser has come back: here more often."""
+    looking = SimpleNamespace(time=time.time, sleep=lambda seconds: time.sleep(seconds / 50))
+    monkeypatch.setattr("msal.oauth2cli.authcode.time", looking)
+    monkeypatch.setattr("msal.oauth2cli.oauth2.time", looking)
 
 
 @pytest.fixture(autouse=True)
@@ -154,6 +165,7 @@ def test_nothing_is_kept_unless_the_profile_says_so(shared_twin: Twin, browser: 
     assert not own_state.exists()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="modes of files")
 def test_kept_in_an_owner_only_file_until_logout(
     serve: Callable[..., Twin], sample: Snapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -38,7 +38,8 @@ class Connection:
         self._parallel = parallel
         self.clock = clock
         self._say = say or log.info
-        self.tokens = Tokens(profile, clock, self._say)
+        # Without anybody who passes sentences on, a person must still be told how to sign in: that is a warning then.
+        self.tokens = Tokens(profile, clock, say)
         self._exchange: ExchangeSession | None = None
         self._graph: GraphClient | None = None
         self._writer: GraphClient | None = None

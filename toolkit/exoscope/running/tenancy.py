@@ -15,7 +15,7 @@ from exoscope.planning.hashing import dump_plan
 from exoscope.planning.migration import plan_migration
 from exoscope.planning.timing import gate_seconds
 from exoscope.powershell import holes
-from exoscope.profile import Profile, on_loopback
+from exoscope.profile import MICROSOFT, Profile, on_loopback
 from exoscope.proving import GateProof, History, Options, gate_proof
 from exoscope.reach import Reach
 from exoscope.reading import Connection, Wanted, read_snapshot
@@ -240,6 +240,7 @@ def desk_for(
     lengthen = not on_loopback(profile)
     named = profile.operator
     operator = "interactive" if named is None else named.account or named.client_id
+    operator = named.kind if named is not None and operator == MICROSOFT else operator
 
     @contextmanager
     def opened(plan: Plan) -> Iterator[Opened]:

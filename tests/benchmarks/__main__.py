@@ -9,13 +9,14 @@ import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from . import migrate, pool, probing, reach, recipients, roads, starting
+from . import migrate, pool, probing, reach, recipients, rehearsing, roads, starting
 from .harness import Row, Scale
 
 BENCHMARKS: dict[str, Callable[[Scale], list[Row]]] = {
     "recipients": recipients.run,
     "reach": reach.run,
     "migrate": migrate.run,
+    "rehearse": rehearsing.run,
     "probing": probing.run,
     "pool": pool.run,
     "starting": starting.run,

@@ -101,10 +101,11 @@ def seconds(value: float) -> str:
     return f"{value:.2f} s" if value >= 1 else f"{value * 1000:.1f} ms" if value >= 0.001 else f"{value * 1e6:.0f} µs"
 
 
-def child(module: str, *words: str) -> dict[str, Any]:
-    """Run a module of this folder in a process of its own (its memory is its own then); its one line of JSON."""
+def child(module: str, *words: str, limit: float = 600.0) -> dict[str, Any]:
+    """Run a module of this folder in a process of its own (its memory is its own then), for ``limit`` seconds at most; its one
+    line of JSON."""
     command = [sys.executable, "-m", f"tests.benchmarks.{module}", *words]
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True, timeout=600)
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True, timeout=limit)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 

@@ -382,8 +382,13 @@ def read_members(session: ExchangeSession, group: Group) -> tuple[str, ...] | No
     template = members_template(group.recipient_type_details)
     if template is None:
         return None
-    rows = rows_of(session, template, {"group": group.guid})
-    return parse_rows(rows, lambda cells: cells.text("Guid"))
+    return _guids(rows_of(session, template, {"group": group.guid}))
+
+
+def _guids(rows: tuple[Row, ...]) -> tuple[str, ...]:
+    """The Guid of each row: groups have hundreds of thousands of members in all, so nothing else of a row is looked at."""
+    found = tuple(guid for row in rows if type(guid := row.get("Guid")) is str and guid)
+    return found if len(found) == len(rows) else parse_rows(rows, lambda cells: cells.text("Guid"))
 
 
 def members_together(session: ExchangeSession, groups: Sequence[Group]) -> dict[str, tuple[str, ...] | ServiceError]:
@@ -399,7 +404,7 @@ def members_together(session: ExchangeSession, groups: Sequence[Group]) -> dict[
         try:
             if isinstance(result, ServiceError):
                 raise result
-            found[group.guid.casefold()] = parse_rows(result.rows, lambda cells: cells.text("Guid"))
+            found[group.guid.casefold()] = _guids(result.rows)
         except ServiceError as error:
             found[group.guid.casefold()] = error
     return found

@@ -6,6 +6,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any, Protocol
 
 from exoscope.catalog import MANAGE_AS_APP, MANAGE_AS_USER
@@ -313,6 +314,11 @@ def _selection(rest: Iterable[Operation]) -> tuple[tuple[str, ...] | None, str |
 
 def _select(row: Row, names: tuple[str, ...]) -> Row:
     """What Select-Object leaves, as the object spells it: a property that the object does not have is null."""
-    held = {key.lower(): (key, value) for key, value in row.items()}
-    chosen = (held.get(name.lower(), (name, None)) for name in names)
-    return {name: value for name, value in chosen if value is not OMITTED}
+    return {name: value for name in _spelled(tuple(row), names) if (value := row.get(name)) is not OMITTED}
+
+
+@lru_cache(maxsize=512)  # the rows of one cmdlet have the same columns
+def _spelled(columns: tuple[str, ...], names: tuple[str, ...]) -> tuple[str, ...]:
+    """The names as the object spells them; one that it does not have as it was asked for."""
+    held = {column.lower(): column for column in columns}
+    return tuple(held.get(name.lower(), name) for name in names)

@@ -236,7 +236,9 @@ class Engine:
             self._record(levelled(survey.level, self.state.levels))
             for note in survey.level.notes:
                 self.progress(Event("note", note, app.app_id))
-            stage = next(each for each in self.plan.stages if each.id == survey.level.stage)
+            self._surveyed.add((app.app_id, survey.level.stage))
+            if survey.level.joined and survey.level.stage != stage.id:
+                return  # whoever is new in the copy is waited for first, and this stage looks again then
         self._surveyed.add((app.app_id, stage.id))
 
     def _starts_as_planned(self, app: AppPlan) -> None:

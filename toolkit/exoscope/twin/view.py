@@ -147,6 +147,11 @@ def group_names(group: Group) -> Iterable[str]:
     yield group.display_name
 
 
+def _people(snapshot: Snapshot) -> tuple[int, int]:
+    """The very lists of people and groups that a state holds."""
+    return id(snapshot.recipients), id(snapshot.groups)
+
+
 class View:
     """One state with its indexes. ``earlier`` is the view of the state before: what did not change is taken from it, and so is
     the behaviour.
@@ -156,6 +161,9 @@ class View:
         self.snapshot = snapshot
         self.behaviour: Behaviour = behaviour or (Behaviour() if earlier is None else earlier.behaviour)
         self._tables: dict[tuple[str, int], tuple[Any, Table]] = {}
+        # those over people and groups, which hardly change: one that any state makes serves all states with the same lists
+        wide = earlier is not None and _people(earlier.snapshot) == _people(snapshot)
+        self._wide: dict[tuple[str, int], tuple[Any, Table]] = earlier._wide if earlier is not None and wide else {}
         # by id() of a group, which is kept beside it; what one group holds is the same in every state
         self._members: dict[int, tuple[Group, frozenset[str]]] = {} if earlier is None else earlier._members
         if earlier is not None:
@@ -166,7 +174,8 @@ class View:
     def _table(self, name: str, items: Any, keys: Callable[[Any], Iterable[str]]) -> Table:
         if items is UNSET:
             return {}
-        found = self._tables.get((name, id(items)))
+        tables = self._wide if items is self.snapshot.groups or items is self.snapshot.recipients else self._tables
+        found = tables.get((name, id(items)))
         if found is None:
             lists: dict[str, list[Any]] = {}
             for item in items:
@@ -176,7 +185,7 @@ class View:
                         held.append(item)
             # the list itself is kept with its table: while it lives its id cannot be another list's
             found = (items, {key: tuple(held) for key, held in lists.items()})
-            self._tables[(name, id(items))] = found
+            tables[(name, id(items))] = found
         return found[1]
 
     def recipients(self, identity: str) -> tuple[Recipient, ...]:

@@ -23,7 +23,7 @@ from exoscope.running import Store
 from exoscope.twin.folder import toml
 from exoscope.twin.server import Twin
 from reading_results import few
-from twin_fixtures import OMNISCOPE, OMNISCOPE_GROUP, app_named, decisions, load_sample
+from twin_fixtures import OMNISCOPE, OMNISCOPE_GROUP, app_named, decisions, load_sample, quick_profile
 
 SCHEMA = Path(__file__).resolve().parents[2] / "docs" / "schemas" / "check.schema.json"
 TENANT = load_sample().tenant
@@ -67,7 +67,7 @@ class Connector:
                 given += [option, text]
         road = "--profile" if as_operator else "--endpoints"
         if not {"--endpoints", "--profile"} & set(given):
-            given += [road, self.twin.ready["profile"]]
+            given += [road, str(quick_profile(self.twin))]
         out = self.run("check", "--client-id", client_id, "--json", *given, code=code)
         assert value not in out + self.talk
         answer = json.loads(out)
@@ -88,7 +88,7 @@ def served() -> Iterator[Twin]:
     kept = [
         each
         for each in tenant.recipients
-        if each.primary_smtp_address in named or "contractor" in each.primary_smtp_address
+        if each.primary_smtp_address in named or each.primary_smtp_address.startswith(("contractor", "auditor"))
     ]  # type: ignore[union-attr]  # the sample is wholly read
     with exoscope.twin.serve(replace(tenant, recipients=tuple(kept)), propagation=0.2, token_lifetime=600.0) as twin:
         yield twin
@@ -255,7 +255,11 @@ def test_mailboxes_that_no_permission_opens(connector: Connector) -> None:
     assert "a MailUser" in lines(found, "mailbox")[contractor]["meaning"]
     assert lines(found, "mailbox")[group]["cause"] == "address-unknown"
     assert "MailUniversalSecurityGroup" in lines(found, "mailbox")[group]["meaning"]
-    outside = connector.check(OMNISCOPE, "--mailbox", "ada@contoso.com", "--not-mailbox", contractor, code=6)
+    guest = f"auditor_fabrikam.com#EXT#@{TENANT.domain}"  # what follows a # would be no part of the path
+    outside = connector.check(
+        OMNISCOPE, "--mailbox", "ada@contoso.com", "--not-mailbox", contractor, "--not-mailbox", guest, code=6
+    )
+    assert lines(outside, "not-mailbox")[guest]["cause"] == "mailbox-unusable"
     assert lines(outside, "not-mailbox")[contractor]["result"] == "unknown"
 
 

@@ -18,7 +18,7 @@ from exoscope.cli import frame, program
 from exoscope.model import AccessPolicy, PolicyScope, Snapshot
 from exoscope.twin.server import Twin
 from reading_results import few
-from twin_fixtures import OMNISCOPE, OMNISCOPE_GROUP, app_named, load_sample, session
+from twin_fixtures import OMNISCOPE, OMNISCOPE_GROUP, app_named, load_sample, quick_profile, session
 
 SCHEMA = Path(__file__).resolve().parents[2] / "docs" / "schemas" / "handover.schema.json"
 ROOMS, INSIGHT = "Room Display", "Sales Insight"
@@ -58,7 +58,7 @@ class Admin:
 
     def run(self, *words: object, code: int = 0) -> str:
         given = [str(word) for word in words]
-        given += ["--profile", self.twin.ready["profile"], "--state", str(self.folder / "state")]
+        given += ["--profile", str(quick_profile(self.twin)), "--state", str(self.folder / "state")]
         ended = frame._outcome(program, given, as_json="--json" in given)
         said = self._capsys.readouterr()
         self.talk = said.err

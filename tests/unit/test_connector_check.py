@@ -14,11 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from docs_pages import text_of
-from exoscope.checking.connector import EXITS, Answers, ConnectorCheck, Line, judged
+from exoscope import catalog
+from exoscope.checking.connector import EXITS, Answers, ConnectorCheck, Line, judged, operating
 from exoscope.checking.connector.configured import configured, exchange_says
 from exoscope.checking.connector.nouns import Authority, Called, Operator, Outcome, SignIn, View
 from exoscope.checking.connector.sign_in import _CODES
+from exoscope.profile import AppCredential
+from exoscope.profile.given import profile_of_app, reference
 from exoscope.twin.aadsts import ERRORS
+from reach_cases import build
 
 DATA = Path(__file__).parents[1] / "data" / "check"
 TENANT = "T"
@@ -159,6 +163,52 @@ def test_roles_that_cannot_be_read_decide_nothing() -> None:
     assert [line.cause for line in found.lines if line.what == "mailbox"] == ["refused"]
 
 
+class Policies:
+    """Exchange's test of policies, which keep everybody out."""
+
+    asked = 0
+
+    def policies_leave(self, recipients: list[Any]) -> dict[str, str]:
+        self.asked += 1
+        return {each.primary_smtp_address: "denied" for each in recipients}
+
+
+@pytest.mark.parametrize(
+    ("consents", "permission", "consented", "policies", "asked"),
+    [
+        (["Mail.Read"], "Mail.Read", True, "denied", 1),
+        (["Mail.ReadWrite"], "Mail.Read", True, "denied", 1),
+        (["Mail.Read"], "Mail.ReadWrite", False, None, 0),
+        (["exchange:Mail.Read"], "Mail.Read", False, None, 0),  # the retired resource's: another permission
+        (["Calendars.ReadBasic.All"], "Calendars.ReadBasic.All", True, "allowed", 0),  # no policy governs it
+        (["Calendars.ReadBasic.All", "Calendars.Read"], "Calendars.ReadBasic.All", True, "allowed", 0),
+    ],
+)
+def test_what_policies_leave_to_a_consent(
+    consents: list[str], permission: str, consented: bool, policies: str | None, asked: int
+) -> None:
+    tenant = build({"consents": consents})
+    assert isinstance(tenant.apps, tuple)
+    assert isinstance(tenant.recipients, tuple)
+    exchange = Policies()
+    found = operating._by_consent(exchange, tenant.apps[0], permission, tenant.recipients[:1])  # type: ignore[arg-type]  # stands for it
+    assert found[0] is consented
+    assert set(found[1].values()) == ({policies} if policies else set())
+    assert exchange.asked == asked
+
+
+@pytest.mark.parametrize("cloud", ["worldwide", "gcc-high", "dod", "china"])
+def test_each_cloud_has_addresses_of_its_own(cloud: str) -> None:
+    credential = AppCredential(secret=reference("env:X", "--secret-ref"))
+    profile = profile_of_app("Contoso.com", "AAAAAAAA-0000-4000-8000-000000000001", credential, cloud=cloud, like=None)
+    known = catalog.CLOUDS[cloud]
+    ends = profile.endpoints
+    assert (ends.authority, ends.graph, ends.own) == (known.authority, known.graph, False)
+    assert profile.tenant == "contoso.com"
+    assert profile.credential("aaaaaaaa-0000-4000-8000-000000000001") is credential
+    assert profile.operator is None
+
+
 # -- what always holds -------------------------------------------------------------------------------------------------
 
 said = st.sampled_from(["allowed", "denied", "unknown", "not-asked"])
@@ -204,7 +254,7 @@ everything = st.builds(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=80)
 @given(everything)
 def test_the_outcome_is_the_worst_line_and_every_such_line_says_what_to_do(answers: Answers) -> None:
     found = done(answers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,9 +11,9 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from exoscope import recipes
-from exoscope.checking.handover import HandOver, handed_over
+from exoscope.checking.handover import HandOver, handed_over, recorded_recipe
 from exoscope.model import Credential, Tenant
-from exoscope.outcome import Exit
+from exoscope.outcome import Exit, Unreadable
 from exoscope.reach import Reach
 from exoscope.running.handed import Entry
 from reach_cases import APP_ID, address, build
@@ -81,7 +82,7 @@ def test_what_entra_lists(
 
 
 def test_a_secret_that_was_shown_on_a_terminal_lies_nowhere() -> None:
-    done = handed({"assignments": [SALES]}, SECRET, entry=replace(ENTRY, place="terminal", where=None))
+    done = handed({"assignments": [SALES]}, SECRET, entry=replace(ENTRY, place="terminal", where="tty1"))
     assert done.credential is not None
     assert done.credential.where is None
     assert "shown once" in done.findings[0].message
@@ -165,3 +166,55 @@ def test_what_is_missing_comes_before_what_is_not_known() -> None:
     done = handed({"not_read": ["role_assignments"]}, OLD)
     assert set(codes(done)) >= {"credential-expired", "reach-unknown"}
     assert done.exit == Exit.FINDINGS
+
+
+# -- the recipe that onboarding took -----------------------------------------------------------------------------------
+
+
+class Runs:
+    """A state folder's runs: (purpose, tenant, app id of the plan, notes, what its steps yielded); None: it cannot be read."""
+
+    def __init__(self, *runs: tuple[str, str, str, tuple[str, ...], dict[str, dict[str, str]]] | None) -> None:
+        self._runs = runs
+
+    def folders(self) -> range:
+        return range(len(self._runs))
+
+    def open(self, number: int) -> tuple[Any, Any]:
+        run = self._runs[number]
+        if run is None:
+            raise Unreadable("its journal is torn")
+        purpose, tenant, app_id, notes, known = run
+        app = SimpleNamespace(app_id=app_id, notes=notes)
+        plan = SimpleNamespace(purpose=purpose, tenant=SimpleNamespace(id=tenant), apps=(app,))
+        return SimpleNamespace(plan=plan), SimpleNamespace(known=known)
+
+
+def told(name: str) -> tuple[str, ...]:
+    return ("A note of the plan's own.", *recipes.named(name).told("rbac"))
+
+
+@pytest.mark.parametrize(
+    ("runs", "expected"),
+    [
+        ((), None),
+        ((("onboard", TENANT.id.upper(), APP_ID.upper(), told("gitlab"), {}),), "gitlab"),
+        ((("onboard", TENANT.id, "<step-1.app_id>", told("gitlab"), {"step-1": {"app_id": APP_ID}}),), "gitlab"),
+        ((("onboard", TENANT.id, "<step-1.app_id>", told("gitlab"), {}),), None),  # it never came as far as an app
+        ((("scope", TENANT.id, APP_ID, told("gitlab"), {}),), None),
+        ((("onboard", "another", APP_ID, told("gitlab"), {}),), None),
+        ((("onboard", TENANT.id, "another", told("gitlab"), {}),), None),
+        ((("onboard", TENANT.id, APP_ID, ("no recipe",), {}),), None),
+        (
+            (
+                ("onboard", TENANT.id, APP_ID, told("gitlab"), {}),
+                None,
+                ("onboard", TENANT.id, APP_ID, told("omniscope"), {}),
+            ),
+            "omniscope",
+        ),
+    ],
+)
+def test_the_recipe_that_onboarding_took(runs: tuple[Any, ...], expected: str | None) -> None:
+    found = recorded_recipe(Runs(*runs), TENANT.id, APP_ID)  # type: ignore[arg-type]  # stands for a Store
+    assert (found.name if found else None) == expected

@@ -9,7 +9,12 @@ import pytest
 
 from exoscope import catalog, recipes
 from exoscope.cli import frame, program
+from exoscope.intent import loads_connector
+from exoscope.model import Mechanism
+from exoscope.outcome import Refused
+from exoscope.planning.onboard import plan_onboard
 from exoscope.recipes import Recipe
+from twin_fixtures import OMNISCOPE_GROUP, load_sample
 
 EVERY = recipes.every()
 
@@ -56,6 +61,25 @@ def test_what_limits_it_is_what_the_catalogue_says(recipe: Recipe) -> None:
         "ews" if mailbox[0].name == catalog.EWS_CONSENT else "graph"
     )
     assert recipe.over == over
+
+
+@pytest.mark.parametrize("mechanism", ["rbac", "access-policy"])
+def test_onboarding_plans_what_can_be_limited_and_refuses_the_rest(mechanism: Mechanism) -> None:
+    tenant = load_sample()
+    for each in EVERY:
+        text = (
+            f"version: 1\nname: The connector {each.name}\nrecipe: {each.name}\nmechanism: {mechanism}\n"
+            f"scope: {{group: {OMNISCOPE_GROUP}}}\ncredential: {{lifetime: 90d, file: connector.secret}}\n"
+        )
+        connector = loads_connector(text)
+        if mechanism in each.limited_by:
+            assert plan_onboard(tenant, connector).steps, each.name
+            continue
+        with pytest.raises(Refused) as caught:
+            plan_onboard(tenant, connector)
+        assert [refusal.code for refusal in caught.value.refusals] == [
+            "no-role" if mechanism == "rbac" else "not-governed"
+        ], each.name
 
 
 def test_there_are_enough_and_each_once() -> None:

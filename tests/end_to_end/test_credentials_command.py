@@ -126,6 +126,20 @@ def test_a_secret_is_shown_once_on_a_terminal_after_a_key(desk: Desk, monkeypatc
     assert f"\r{' ' * len(shown)}\r" in desk.talk, "taken from the screen"
 
 
+def test_a_terminal_that_goes_away_before_the_key(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone() -> None:
+        raise EOFError
+
+    monkeypatch.setattr(frame, "interactive", lambda: True)
+    monkeypatch.setattr(screens.click, "getchar", gone)
+    ended = desk.make("add", code=5)
+    assert (ended["error"]["code"], ended["error"]["changed"]) == ("interrupted", True)
+    (lost,) = desk.held("secret")
+    answer = desk.make("add", "--file", desk.folder / "s")
+    assert [each["stage"] for each in answer["settled"]] == ["lost"]
+    assert [each.key_id for each in desk.held("secret")] == [answer["key_id"]] != [lost.key_id]
+
+
 def test_without_a_terminal_it_is_revealed_only_on_demand(desk: Desk) -> None:
     desk.run("add", "--app", desk.app_id, code=2)
     assert desk.held("secret") == []

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+import uuid
+from collections.abc import Iterator
+from datetime import datetime, timedelta
 from typing import Any
 
 import msal
 import pytest
 import requests
 
+import exoscope.twin
 from exoscope.catalog import GRAPH
 from exoscope.clock import iso
-from exoscope.model import App, Snapshot
+from exoscope.model import App
 from exoscope.twin.entra import Operator
 from exoscope.twin.graph.app_management import AppManagement
 from exoscope.twin.graph.registrations import OWNED
 from exoscope.twin.server import Twin
 from twin_certificates import Made, made_certificate
 from twin_exchange import Shell
-from twin_fixtures import OMNISCOPE, GraphCaller, TurnedClock, app_named, load_sample, sample, serve, session, twin
-
-__all__ = ["sample", "serve", "twin"]
+from twin_fixtures import OMNISCOPE, GraphCaller, TurnedClock, app_named, load_sample, session
 
 SCOPE = "https://graph.microsoft.com/.default"
 MAIL_READ = "810c84a8-4a9e-49e6-bf7d-12d183f40d01"
@@ -31,8 +31,34 @@ def error(answer: requests.Response) -> tuple[int, str]:
     return answer.status_code, answer.json()["error"]["code"]
 
 
+@pytest.fixture(scope="module")
+def served() -> Iterator[Twin]:
+    """One twin for all of these tests; each registers apps of its own."""
+    with exoscope.twin.serve(load_sample(), clock=TurnedClock(), token_lifetime=3e7, operator_lifetime=3e7) as made:
+        yield made
+
+
+@pytest.fixture
+def twin(served: Twin) -> Iterator[Twin]:
+    operator = served.operator
+    yield served
+    served.tenant.spreading.lag = timedelta(0)
+    served.graph.registrations.credentials.policy = AppManagement()
+    served.entra.operator = operator
+    assert isinstance(served.clock, TurnedClock)
+    served.clock.ahead = timedelta(0)  # msal signs by the machine's clock
+
+
+@pytest.fixture
+def slow(twin: Twin) -> Twin:
+    """The twin, but news takes a minute, by a clock that is turned by hand."""
+    twin.tenant.spreading.lag = timedelta(minutes=1)
+    return twin
+
+
 def register(graph: GraphCaller, **more: Any) -> dict[str, Any]:
-    answer = graph("POST", "/applications", {"displayName": "New Connector", "signInAudience": "AzureADMyOrg", **more})
+    name = f"Connector {uuid.uuid4()}"
+    answer = graph("POST", "/applications", {"displayName": name, "signInAudience": "AzureADMyOrg", **more})
     assert answer.status_code == 201, answer.text
     return dict(answer.json())
 
@@ -80,7 +106,7 @@ def test_an_application_is_as_it_was_asked_for(twin: Twin) -> None:
     assert (app["signInAudience"], app["tags"], app["notes"]) == ("AzureADMyOrg", ["exoscope"], "by hand")
     assert app["passwordCredentials"] == app["keyCredentials"] == app["requiredResourceAccess"] == []
     assert graph("GET", f"/applications(appId='{app['appId']}')").json()["id"] == app["id"]
-    (found,) = graph.every("/applications?$filter=displayName eq 'New Connector'")
+    (found,) = graph.every(f"/applications?$filter=displayName eq '{app['displayName']}'")
     assert found["appId"] == app["appId"]
     wider = graph("POST", "/applications", {"displayName": "Wider"}).json()
     assert wider["signInAudience"] == "AzureADandPersonalMicrosoftAccount", "the default is wider than one tenant"
@@ -183,9 +209,8 @@ def test_a_secret_is_shown_once_and_signs_in_until_it_is_removed(twin: Twin) -> 
     assert "No password credential found with keyId" in again.text
 
 
-def test_a_secret_ends_when_it_was_told_to(serve: Callable[..., Twin], sample: Snapshot) -> None:
-    clock = TurnedClock()
-    twin = serve(sample, clock=clock)
+def test_a_secret_ends_when_it_was_told_to(twin: Twin) -> None:
+    clock = twin.clock
     graph = GraphCaller(twin)
     app, _ = onboarded(graph)
     ends = iso(clock.now() + timedelta(days=1))
@@ -211,9 +236,9 @@ def test_secrets_that_are_not_made(twin: Twin) -> None:
     assert graph("GET", f"/applications/{app['id']}").json()["passwordCredentials"] == []
 
 
-def test_credentials_of_the_file_are_listed_and_can_be_removed(twin: Twin, sample: Snapshot) -> None:
+def test_credentials_of_the_file_are_listed_and_can_be_removed(twin: Twin) -> None:
     graph = GraphCaller(twin)
-    app = app_named(sample, OMNISCOPE)
+    app = app_named(load_sample(), OMNISCOPE)
     path = f"/applications/{app.application_object_id}"
     row = graph("GET", path).json()
     (secret,) = row["passwordCredentials"]
@@ -292,7 +317,7 @@ def test_the_policy_is_off_until_somebody_turns_it_on(twin: Twin) -> None:
 def test_what_a_policy_refuses(twin: Twin) -> None:
     graph = GraphCaller(twin)
     app = register(graph)
-    now = datetime.now(UTC)
+    now = twin.clock.now()
     held = twin.graph.registrations.credentials
     held.policy = AppManagement(
         enabled=True, secret_lifetime=timedelta(days=30), certificate_lifetime=timedelta(days=60)
@@ -319,9 +344,9 @@ def test_what_a_policy_refuses(twin: Twin) -> None:
 # -- who may -------------------------------------------------------------------------------------------------------------
 
 
-def test_owned_by_covers_what_the_caller_made(twin: Twin, sample: Snapshot) -> None:
+def test_owned_by_covers_what_the_caller_made(twin: Twin) -> None:
     everything = GraphCaller(twin)
-    foreign = app_named(sample, OMNISCOPE)
+    foreign = app_named(load_sample(), OMNISCOPE)
     held = twin.operator
     roles = (*(role for role in held.graph_roles if not role.startswith("Application.")), OWNED)
     twin.entra.operator = Operator(held.app_id, held.object_id, held.upn, roles, held.exchange_roles)
@@ -349,14 +374,6 @@ def test_owned_by_covers_what_the_caller_made(twin: Twin, sample: Snapshot) -> N
 # -- what is new is not known everywhere ------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def slow(serve: Callable[..., Twin], sample: Snapshot) -> Twin:
-    """A twin where news takes a minute, by a clock that is turned by hand."""
-    twin = serve(sample, clock=TurnedClock())
-    twin.tenant.spreading.lag = timedelta(minutes=1)
-    return twin
-
-
 def test_a_new_application_is_not_known_at_once(slow: Twin) -> None:
     graph = GraphCaller(slow)
     app = register(graph)
@@ -365,7 +382,7 @@ def test_a_new_application_is_not_known_at_once(slow: Twin) -> None:
     assert error(add_password(graph, app)) == (404, "Request_ResourceNotFound")
     early = graph("POST", "/servicePrincipals", {"appId": app["appId"]})
     assert early.json()["error"]["details"][0]["code"] == "NoBackingApplicationObject"
-    assert graph.every("/applications?$filter=displayName eq 'New Connector'") == []
+    assert graph.every(f"/applications?$filter=displayName eq '{app['displayName']}'") == []
     slow.clock.sleep(61)
     assert graph("GET", path).status_code == 200
     assert graph("POST", "/servicePrincipals", {"appId": app["appId"]}).status_code == 201

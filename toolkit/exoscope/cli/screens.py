@@ -18,14 +18,24 @@ class TerminalScreen:
     def show_once(self, what: str, value: Secret) -> None:
         """On the terminal itself (stderr), never on stdout: that may be a pipe."""
         frame.say(f"Press a key to see {what}. It is shown once.")
-        click.getchar()
+        _key()
         text = value.reveal()
         click.echo(text, err=True, nl=False)
-        click.getchar()
-        click.echo(f"\r{' ' * len(text)}\r", err=True, nl=False)
+        try:
+            _key()
+        finally:
+            click.echo(f"\r{' ' * len(text)}\r", err=True, nl=False)
         frame.say("Taken from the screen. Nobody can show it again.")
 
     def reveal(self, value: Secret) -> None:
         """On stdout, alone in its line."""
         frame.clear()
         click.echo(value.reveal())
+
+
+def _key() -> None:
+    """One key. Raises KeyboardInterrupt for Ctrl-C, and where the terminal is gone."""
+    try:
+        click.getchar()
+    except (EOFError, click.Abort):
+        raise KeyboardInterrupt from None

@@ -22,7 +22,7 @@ from exoscope.cli import frame, program, screens
 from exoscope.clock import iso
 from exoscope.entra.credentials import Application
 from exoscope.model import Credential
-from exoscope.running.credential_answers import AppCredentials, due, lines_of
+from exoscope.running.credential_answers import AppCredentials, chosen_end, due, lines_of
 from exoscope.running.handed import FORMAT, Handed
 from exoscope.twin.graph.app_management import AppManagement
 from exoscope.twin.server import Twin
@@ -295,6 +295,16 @@ def test_what_is_due(ends: list[datetime | str | None], whys: list[str]) -> None
     lines = lines_of(app, Handed(FORMAT, "t", "a", "App"), NOW)
     found = due([AppCredentials("a", "App", lines)], timedelta(days=30), NOW)
     assert [each.why for each in found] == whys
+
+
+def test_a_new_one_ends_a_little_before_it_must() -> None:
+    """It begins by Entra's clock: one that is behind ours would make it live longer than the policy lets it."""
+    days = timedelta(days=1)
+    for asked, longest, least in ((30, None, 30), (None, None, 180), (None, 20, 20), (None, 400, 180), (30, 20, 30)):
+        found = chosen_end(
+            NOW, None if asked is None else asked * days, 180 * days, None if longest is None else longest * days
+        )
+        assert NOW + least * days - timedelta(minutes=10) < found < NOW + least * days - timedelta(minutes=1)
 
 
 def test_an_app_of_another_tenant_is_told_apart(desk: Desk) -> None:

@@ -218,6 +218,51 @@ def test_what_cannot_be_handed_over_is_removed_again(
     assert [entry["stage"] for entry in record(case)] == ["lost"]
 
 
+def test_what_is_not_listed_yet_is_removed_all_the_same(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A list that is behind says that nothing is there: that is no removal."""
+    case.lag(20)
+    monkeypatch.setattr(credentials, "put", lambda *_: (_ for _ in ()).throw(BadInput("the disk is full")))
+    with maker(case) as making, pytest.raises(ExoscopeError) as failed:
+        making.secret(file_place(tmp_path / "s"), ends=ends(case))
+    assert failed.value.code == "not-handed-over"
+    assert case.held("secret") == []
+
+
+def test_a_new_credential_is_proven_once_it_is_known(case: Case, tmp_path: Path) -> None:
+    case.lag(20)
+    with maker(case) as making:
+        made = making.secret(file_place(tmp_path / "s"), ends=ends(case))
+        assert isinstance(made.credential, Secret)
+        assert not signs_in(case, made.credential)
+        making.prove(made.credential)
+        with pytest.raises(SignInFailed):
+            making.prove(Secret("wrong"))
+
+
+def test_a_secret_is_removed_although_the_service_does_not_know_it_yet(case: Case, tmp_path: Path) -> None:
+    """Listed, and yet "No password credential found": the list is older or newer than whoever removes."""
+    with maker(case) as making:
+        made = making.secret(file_place(tmp_path / "s"), ends=ends(case))
+        text = "No password credential found with keyId"
+        case.twin.graph_faults.fail(400, "Request_BadRequest", text, times=2, path=f"{case.object_id}/removePassword")
+        assert made.entry.key_id is not None
+        making.remove(made.entry.key_id)
+    assert case.held("secret") == []
+
+
+def test_a_folder_that_takes_no_file_is_found_out_before(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, data: bytes) -> None:
+        raise BadInput(f"{path} cannot be written: the disk is full")
+
+    monkeypatch.setattr(placing.system, "write_private", full)
+    with pytest.raises(BadInput):
+        placing.check_place(file_place(tmp_path / "s"), RememberingScreen())
+
+
 # -- the tenant's policy --------------------------------------------------------------------------------------------------
 
 

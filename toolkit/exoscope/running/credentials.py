@@ -243,6 +243,8 @@ class Maker:
 
     def _remove(self, entry: Entry, stage: Stage) -> None:
         if entry.key_id is not None:
+            # made a moment ago: until a list shows it, "not there" says nothing
+            seen(self._graph, self.application, entry.key_id, self._clock)
             remove_credential(self._graph, self.application, entry.key_id, self._clock)
         self._note(replace(entry, stage=stage))
 
@@ -257,7 +259,8 @@ class Maker:
         dead = {each.display_name: each for each in self.held.entries if each.stage in ("lost", "removed")}
         for late in read_application(self._graph, self.application.object_id).credentials:
             # what was in no list when it was looked for, and is now
-            if late.display_name in dead and dead[late.display_name].key_id != late.key_id:
+            entry = dead.get(late.display_name or "")
+            if entry is not None and (entry.stage == "lost" or entry.key_id != late.key_id):
                 remove_credential(self._graph, self.application, late.key_id, self._clock)
                 self._say(f"{late.display_name}, which an earlier run had lost, has shown up and was removed.")
         return tuple(settled)

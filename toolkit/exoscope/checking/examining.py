@@ -342,7 +342,7 @@ class _Examination:
 
 
 def _read(token: Token) -> Holder:
-    holder = holder_of(token.secret)
+    holder = holder_of(token)
     if holder is None:
         raise ServiceError("the operator's token for Graph cannot be read", code=UNREADABLE)
     return holder

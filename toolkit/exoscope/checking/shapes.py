@@ -92,7 +92,25 @@ TYPES: Final = (
     "SystemMailbox",
     "User",
 )
-SCOPES: Final = ("Organization", "CustomRecipientScope", "AdministrativeUnit", "Group")
+SCOPES: Final = (
+    "Organization",
+    "CustomRecipientScope",
+    "AdministrativeUnit",
+    "Group",
+    "None",
+    "NotApplicable",
+    "OU",
+    "Self",
+    "MyGAL",
+    "MyDirectReports",
+    "MyDistributionGroups",
+    "MyExecutive",
+    "MailboxICanDelegate",
+    "ExclusiveRecipientScope",
+)
+"""What RecipientWriteScope may say (New-ManagementRoleAssignment). Which of them an application's assignment has no source tells in
+full; so what counts is that the scope is understood from all of its columns together.
+"""
 _RESTRICTIONS = ("Open", "Closed", "ApprovalRequired")
 
 

@@ -7,11 +7,8 @@ need not be looked at.
 
 from __future__ import annotations
 
-import base64
-import json
-from typing import Any
-
-from exoscope.model import Noun, Secret
+from exoscope.entra.tokens import Token, claims_of
+from exoscope.model import Noun
 
 
 class Holder(Noun, frozen=True):
@@ -25,29 +22,15 @@ class Holder(Noun, frozen=True):
     user: str | None
 
 
-def holder_of(token: Secret) -> Holder | None:
+def holder_of(token: Token) -> Holder | None:
     """What a token says of its holder; None: it cannot be read."""
-    claims = _claims(token.reveal())
-    if claims is None:
+    permissions = token.roles if token.user is None else token.scopes
+    if permissions is None:
         return None
-    user = next((claims[name] for name in ("upn", "preferred_username") if isinstance(claims.get(name), str)), None)
-    scopes, roles, wids = claims.get("scp"), claims.get("roles"), claims.get("wids")
-    permissions = scopes.split() if user is not None and isinstance(scopes, str) else roles if user is None else []
-    oid = claims.get("oid")
+    wids = (claims_of(token.secret.reveal()) or {}).get("wids")
     return Holder(
-        permissions=tuple(str(each) for each in permissions) if isinstance(permissions, list) else (),
+        permissions=permissions,
         directory_roles=tuple(str(each).casefold() for each in wids) if isinstance(wids, list) else None,
-        object_id=oid if isinstance(oid, str) else None,
-        user=user,
+        object_id=token.object_id,
+        user=token.user,
     )
-
-
-def _claims(token: str) -> dict[str, Any] | None:
-    parts = token.split(".")
-    if len(parts) != 3:
-        return None
-    try:
-        found = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-    except ValueError:
-        return None
-    return found if isinstance(found, dict) else None

@@ -233,7 +233,7 @@ class Tokens:
 
     def _read(self, result: Mapping[str, Any], asked: datetime) -> Token:
         text = str(result["access_token"])
-        claims = _claims(text)
+        claims = claims_of(text)
         roles = claims.get("roles", []) if claims is not None else None
         scopes = claims.get("scp", "") if claims is not None else None
         claims = claims or {}
@@ -340,7 +340,7 @@ def _granted(result: Mapping[str, Any], name: str, operator: Operator | None, ne
     return result
 
 
-def _claims(token: str) -> dict[str, Any] | None:
+def claims_of(token: str) -> dict[str, Any] | None:
     """The claims of a token that the authority just gave us over TLS, so its signature need not be looked at; None: not a JWT."""
     parts = token.split(".")
     if len(parts) != 3:

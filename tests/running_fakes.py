@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from exoscope.model import (
     Addresses,
     App,
@@ -31,13 +33,13 @@ from exoscope.model import (
     Tenant,
 )
 from exoscope.outcome import AlreadyExists, ObjectNotFound, ServiceError, Verdict
-from exoscope.planning import effect, states
+from exoscope.planning import effect, registration, states
 from exoscope.planning.hashing import dump_plan, plan_hash
 from exoscope.planning.migration import plan_migration
 from exoscope.planning.operations import step as make_step
 from exoscope.running import Desk, Event, Evidence, Opened, Store, Survey
 from exoscope.running.filling import Filled
-from exoscope.running.steps import Patience
+from exoscope.running.patience import Patience
 from exoscope.running.survey import compare
 
 TENANT = Tenant(id="10000000-0000-0000-0000-000000000001", domain="contoso.onmicrosoft.com", cloud="worldwide")
@@ -306,7 +308,7 @@ class Bench:
     @contextlib.contextmanager
     def _open(self, plan: Plan) -> Iterator[Opened]:
         self.opened += 1
-        yield Opened(self.tenancy, getattr(self.tenancy, "snapshot", None))
+        yield Opened(self.tenancy, getattr(self.tenancy, "whole", None))
 
 
 class SnapshotTenancy(FakeTenancy):
@@ -319,6 +321,14 @@ class SnapshotTenancy(FakeTenancy):
         super().__init__(plan)
         self.snapshot = snapshot
         self.unseen: dict[str, dict[str, Any]] = {}
+
+    @property
+    def whole(self) -> Snapshot:
+        """What a reading of the whole tenant shows: of apps, those with a service principal."""
+        apps = self.snapshot.apps
+        if not isinstance(apps, tuple) or all(each.object_id for each in apps):
+            return self.snapshot
+        return replace(self.snapshot, apps=tuple(each for each in apps if each.object_id))
 
     def read(self, target: Target) -> Observed:
         self.before_read(target)
@@ -334,6 +344,18 @@ class SnapshotTenancy(FakeTenancy):
                 "external_directory_object_id": made.external_directory_object_id,
                 "primary_smtp_address": made.primary_smtp_address,
             }
+        if target.kind in registration.KINDS and state is not None:
+            owner = states.find_registered(self.snapshot, target.key) if target.kind == "application" else None
+            owner = owner or states.find_app(self.snapshot, target.key.get("app_id", ""))
+            assert owner is not None or target.kind == "application"
+            if target.kind == "application":
+                state = {"owner": None, "sign_in_audience": "AzureADMyOrg", **state}
+                if owner is not None:
+                    yields = {"app_id": owner.app_id, "application_object_id": owner.application_object_id}
+            elif owner is not None and target.kind == "service_principal":
+                yields = {"object_id": owner.object_id}
+            elif owner is not None and isinstance(owner.credentials, tuple):
+                yields = {"key_id": owner.credentials[0].key_id}
         if target.kind == "consent":
             owner = states.find_app(self.snapshot, target.key["app_id"])
             assert owner is not None
@@ -362,9 +384,20 @@ class SnapshotTenancy(FakeTenancy):
         self.after_write(step)
         return (f"request-{step.id}",)
 
+    def hand_over(self, step: Step, run: str, ends: datetime) -> str:
+        self.writes[step.id] += 1
+        self.before_write(step)
+        self.snapshot = effect.after(self.snapshot, step.target, step.after)
+        owner = states.find_app(self.snapshot, step.target.key["app_id"])
+        assert owner is not None
+        assert isinstance(owner.credentials, tuple)
+        self.landed[step.id] += 1
+        self.after_write(step)
+        return owner.credentials[-1].key_id
+
     def survey(self, plan: Plan, app: AppPlan, left: Sequence[Step], known: Mapping[str, str]) -> Survey:
         self.surveys.append(app.app_id)
-        return compare(app, left, known, self.snapshot)
+        return compare(app, left, known, self.whole)
 
 
 class Migrated(SnapshotTenancy):

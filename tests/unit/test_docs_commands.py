@@ -11,7 +11,7 @@ import pytest
 from docs_pages import PAGES, blocks, commands, exoscope_words, fenced, generated, text_of
 from exoscope.cli import COMMANDS, program
 from exoscope.cli.frame import SECTIONS
-from exoscope.intent import loads_intent
+from exoscope.intent import loads_connector, loads_intent
 from exoscope.profile import loads_profile
 
 PAGE = text_of("docs/commands.md")
@@ -86,7 +86,13 @@ INTENTS = [
     (page.name, block.text)
     for page in PAGES
     for block in fenced(page.read_text(encoding="utf-8"))
-    if block.kind == "yaml" and "version:" in block.text
+    if block.kind == "yaml" and "version:" in block.text and "credential:" not in block.text
+]
+CONNECTORS = [
+    (page.name, block.text)
+    for page in PAGES
+    for block in fenced(page.read_text(encoding="utf-8"))
+    if block.kind == "yaml" and "credential:" in block.text
 ]
 
 
@@ -104,6 +110,12 @@ def test_every_intent_on_a_page_is_one(page: str, text: str) -> None:
     assert loads_intent(text, page).apps
 
 
+@pytest.mark.parametrize(("page", "text"), CONNECTORS)
+def test_every_connector_on_a_page_is_one(page: str, text: str) -> None:
+    assert loads_connector(text, page).permissions
+
+
 def test_the_pages_have_such_examples() -> None:
+    assert CONNECTORS
     assert len(PROFILES) >= 2
     assert len(INTENTS) >= 2

@@ -32,8 +32,8 @@ from exoscope.running import (
     undo,
 )
 from exoscope.running.journal import Journal
+from exoscope.running.patience import Patience
 from exoscope.running.records import AppStopped, StepTold
-from exoscope.running.steps import Patience
 from exoscope.scripting import ScriptData, ScriptResult, bytes_of, explain, load_result
 from exoscope.scripting.data import After
 from planning_tenants import tenant

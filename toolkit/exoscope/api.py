@@ -25,6 +25,7 @@ from exoscope.running import Desk, Event, RunAnswer, Service, Store
 from exoscope.running import apply as _apply
 from exoscope.running import resume as _resume
 from exoscope.running import undo as _undo
+from exoscope.running.handing import lent
 from exoscope.running.tenancy import desk_for
 
 Progress = Callable[[str], None]
@@ -243,7 +244,8 @@ class Tenant:
 
     def _open(self) -> Connection:
         if self._connection is None:
-            self._connection = Connection(self._with_road(), self._clock, self._progress, parallel=self._parallel)
+            profile = lent(self._with_road(), self._store.state)
+            self._connection = Connection(profile, self._clock, self._progress, parallel=self._parallel)
         return self._connection
 
     def _with_road(self) -> Profile:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
-from exoscope.model import AppPlan, Gate, Noun, Plan, PlanFile, WaitKind
-from exoscope.outcome import ExoscopeError
+from exoscope.model import AppPlan, Gate, Noun, Plan, PlanFile, Snapshot, WaitKind
+from exoscope.outcome import ExoscopeError, Refused
+from exoscope.planning.registration import found_in, named_plan
 from exoscope.planning.timing import gate_seconds
+from exoscope.powershell import holes
 from exoscope.proving import History
 from exoscope.running import Store
+from exoscope.running.filling import found
 from exoscope.running.state import RunState
 
 
@@ -42,26 +45,38 @@ def past(
             continue
         if state.started.lengthen != lengthen:
             continue  # a run on a twin of this tenant, or the other way round: it changed nothing here
+        ran = named_plan(state.plan, found(state.yields))
         if file.hash == plan_hash or (plan_hash is None and file.plan.purpose != "undo"):
-            run, plan = folder.run, state.plan
-        for app in state.plan.apps:
+            run, plan = folder.run, ran
+        for app in ran.apps:
             changes = [
                 (datetime.fromisoformat(at), step.target.kind == "consent" and step.after is None)
-                for step in state.plan.steps
+                for step in ran.steps
                 if step.app_id == app.app_id and (at := _changed_at(state, step.id)) is not None
             ]
             if changes:
                 key = app.app_id.casefold()
                 histories[key] = _later(
                     histories.get(key, History()),
-                    _history(changes, _token_gate(file.plan, app), waits, lengthen),
+                    _history(changes, _token_gate(ran, app), waits, lengthen),
                 )
     return Past(histories, run, plan, tuple(unreadable))
 
 
-def as_run(file: PlanFile, known: Past) -> Plan:
-    """A plan as its last run here carried it out, else as the file has it. ``known`` is of this plan."""
-    return file.plan if known.plan is None else known.plan
+def as_run(file: PlanFile, known: Past, snapshot: Snapshot) -> Plan:
+    """A plan as its last run here carried it out, else as the file has it; apps that it registers by the ids that they have in
+    ``snapshot``. ``known`` is of this plan. Raises Refused ``not-registered`` where one is not there.
+    """
+    plan = file.plan if known.plan is None else known.plan
+    plan = named_plan(plan, found_in(plan, snapshot))
+    for app in plan.apps:
+        if holes(app.app_id):
+            raise Refused(
+                f"{app.display_name} is not registered yet, so there is nothing to prove",
+                code="not-registered",
+                next="Apply the plan first.",
+            )
+    return plan
 
 
 def _changed_at(state: RunState, step: str) -> str | None:

@@ -76,7 +76,7 @@ def verify_recorded(
     """
     seen = see(file, results, store, waits=waits, lengthen=lengthen, now=now, progress=progress)
     reach = Reach(seen.snapshot)
-    claims = claims_of(as_run(file, seen.known), reach)
+    claims = claims_of(as_run(file, seen.known, seen.snapshot), reach)
     proof = prove(results, reach, claims, seen.options, seen.known.histories, results.clock, progress)
     return conclusion(
         proof,

@@ -101,14 +101,15 @@ def _asked(
     options: Options,
     waits: Mapping[WaitKind, float],
 ) -> StageAnswer:
-    planned = {app.app_id: app for app in as_run(file, known).apps}
+    plan = as_run(file, known, reach.snapshot)
+    planned = {app.app_id: app for app in plan.apps}
     apps = []
-    for gate in stage.gates:
+    for gate in _stage(plan, stage.id).gates:
         if not gate.evidence:
             continue
         app = planned[gate.app_id]
         history = known.histories.get(app.app_id.casefold(), History())
-        last = stage.id == [each.id for each in file.plan.stages if _has(each, app.app_id)][-1]
+        last = stage.id == [each.id for each in plan.stages if _has(each, app.app_id)][-1]
         proof = _proof(sources, app, gate, reach, history, clock, progress, options, last=last)
         ready = proof.ready_at
         if proof.verdict is Verdict.PENDING and (ready is None or ready <= clock.now()):

@@ -124,7 +124,9 @@ def _once(
     fresh = read_snapshot(connection, wanted=wanted, progress=progress)
     reach = Reach(fresh)
     known = past(store, tenant.id, subject.hash if isinstance(subject, PlanFile) else None, waits, lengthen=lengthen)
-    claims = claims_of(as_run(subject, known), reach) if isinstance(subject, PlanFile) else of_intent(subject, reach)
+    claims = (
+        claims_of(as_run(subject, known, fresh), reach) if isinstance(subject, PlanFile) else of_intent(subject, reach)
+    )
     with lend(claims, options) as notes:
         _forewarn(connection, reach, claims, options, known, say)
         proof = prove(connection, reach, claims, options, known.histories, clock, progress)
@@ -181,7 +183,7 @@ def conclusion(
         operator=operator,
         tool_version=__version__,
         plan_hash=file.hash if file else None,
-        plan=file.plan if file else known.plan,
+        plan=as_run(file, known, fresh) if file else known.plan,
         run=known.run,
         graph=graph,
     )

@@ -22,6 +22,7 @@ COMMANDS = {
     "snapshot": Place("Look", "snapshot", "Read a tenant into a file."),
     "scope": Place("Change", "scope", "The main job in one command: plan, ask, apply and prove, for one app."),
     "plan": Place("Change", "plan", "Plan the steps from a tenant to an intent."),
+    "onboard": Place("Change", "onboard", "Plan the registration of a connector, handed over scoped."),
     "migrate": Place("Change", "migrate", "Plan the move from Application Access Policies to roles."),
     "show": Place("Change", "show", "Print a plan: stages, steps, needs, times, exact PowerShell."),
     "script": Place("Change", "script", "Write a plan as PowerShell files for change control."),

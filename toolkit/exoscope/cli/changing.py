@@ -29,14 +29,19 @@ def desk(
     A tenant must have been met (docs/doctor.md), or is met first; ``unseen_ok``: it need not pass. ``back``: only for a way back,
     which is never barred.
     """
+    from exoscope.cli.screens import TerminalScreen
     from exoscope.clock import SystemClock
     from exoscope.profile import state_dir
     from exoscope.running import Store
+    from exoscope.running.handing import Hands
     from exoscope.running.tenancy import desk_for
 
     place, clock = state_dir(state, os.environ, profile), SystemClock()
     condition = None if back else met(place, unseen_ok=unseen_ok)
-    return desk_for(profile, Store(place), clock=clock, progress=talk, everything=everything, condition=condition)
+    hands = Hands(place, TerminalScreen())
+    return desk_for(
+        profile, Store(place), clock=clock, progress=talk, hands=hands, everything=everything, condition=condition
+    )
 
 
 def met(state: Path, *, unseen_ok: bool) -> Condition:

@@ -195,6 +195,7 @@ def _stage(
     from exoscope.profile import state_dir
     from exoscope.reading import Connection
     from exoscope.running import Store
+    from exoscope.running.handing import lent
 
     if not isinstance(meant, PlanFile):
         raise BadInput("--stage is about a stage of a plan", next="Name the plan.")
@@ -218,7 +219,9 @@ def _stage(
     else:
         loaded = roads.profile_with_road(profile, yes=yes)
         store = Store(state_dir(state, os.environ, loaded))
-        with Connection(loaded, clock, lambda text: frame.say(plain(text)), parallel=parallel) as connection:
+        with Connection(
+            lent(loaded, store.state), clock, lambda text: frame.say(plain(text)), parallel=parallel
+        ) as connection:
             answer = verify_stage(
                 meant,
                 stage,
@@ -256,13 +259,16 @@ def _live(
     from exoscope.profile import state_dir
     from exoscope.reading import Connection
     from exoscope.running import Store
+    from exoscope.running.handing import lent
     from exoscope.running.tenancy import desk_for
 
     loaded = roads.profile_with_road(profile, yes=yes)
     clock = SystemClock()
     store = Store(state_dir(state, os.environ, loaded))
     desk = desk_for(loaded, store, clock=clock, progress=lambda event: None)
-    with Connection(loaded, clock, lambda text: frame.say(plain(text)), parallel=parallel) as connection:
+    with Connection(
+        lent(loaded, store.state), clock, lambda text: frame.say(plain(text)), parallel=parallel
+    ) as connection:
         return verify(
             meant,
             connection,

@@ -24,6 +24,7 @@ from exoscope.reading import Connection, read_snapshot, wanted_for
 from exoscope.reporting import write_evidence
 from exoscope.running import Desk, RunAnswer, Service, apply, exit_of, resume
 from exoscope.running.answer import Outcome
+from exoscope.running.handing import lent
 from exoscope.running.records import WaitingFor
 
 SCOPE, TENANT, PLAN, RUN, JOURNAL, EVIDENCE = (
@@ -195,7 +196,7 @@ class ScopeJob:
 
     def prove(self, options: Options, *, wait: float = 0.0) -> Verification:
         """Prove the plan over a fresh reading, and write the evidence into the folder."""
-        with Connection(self.profile, self.clock, self.say) as connection:
+        with Connection(lent(self.profile, self.desk.store.state), self.clock, self.say) as connection:
             done = verify(
                 self.planned()[0],
                 connection,

@@ -125,4 +125,41 @@ def _requested(step: Step, name: str) -> tuple[str, ...]:
     return _REGISTRATION.format(name=name), row if step.after is None else add
 
 
-_PORTAL: dict[str, Callable[[Step, str], tuple[str, ...]]] = {"consent": _consent, "request": _requested}
+_APP = "Entra admin center > App registrations > All applications > {name}"
+
+
+def _application(step: Step, name: str) -> tuple[str, ...]:
+    if step.after is None:
+        return (_APP.format(name=name), "Delete")
+    return (
+        "Entra admin center > App registrations > New registration",
+        f"Name {step.target.key['name']}; accounts in this organizational directory only; no redirect URI > Register",
+        f'Manifest: "tags": ["{step.target.key["tag"]}"] > Save. By this tag exoscope knows that it may go on with the app',
+    )
+
+
+def _service_principal(step: Step, name: str) -> tuple[str, ...]:
+    if step.after is None:
+        return ("it goes with the registration",)
+    return ("it comes with a registration that is made in the portal: nothing to do",)
+
+
+def _credential(step: Step, name: str) -> tuple[str, ...]:
+    place = f"{_APP.format(name=name)} > Certificates & secrets"
+    if step.after is None:
+        return (place, f"{step.target.key.get('key_id', '')} > Delete")
+    if step.target.key["kind"] == "certificate":
+        return (f"{place} > Certificates > Upload certificate",)
+    return (
+        f"{place} > Client secrets > New client secret",
+        f"Expires in {step.target.key['days']} days > Add; copy the Value at once (never the Secret ID) for the connector",
+    )
+
+
+_PORTAL: dict[str, Callable[[Step, str], tuple[str, ...]]] = {
+    "consent": _consent,
+    "request": _requested,
+    "application": _application,
+    "service_principal": _service_principal,
+    "credential": _credential,
+}

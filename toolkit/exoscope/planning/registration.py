@@ -124,6 +124,22 @@ def fill_ids(text: str, found: Mapping[str, Any]) -> str:
     return value if isinstance(value, str) and value else text
 
 
+def found_in(plan: Plan, snapshot: Snapshot) -> dict[str, str]:
+    """The ids of the apps that a plan registers, as a reading of the tenant shows them, by the holes that stand for them."""
+    found: dict[str, str] = {}
+    apps = () if isinstance(snapshot.apps, UnsetType) else snapshot.apps
+    for step in plan.steps:
+        if step.target.kind != "application" or step.after is None:
+            continue
+        name, tag = step.target.key["name"].casefold(), step.target.key["tag"]
+        there = [app for app in apps if app.display_name.casefold() == name and tag in (app.tags or ())]
+        if len(there) == 1:
+            found[f"<{step.id}.app_id>"] = there[0].app_id
+            made = (each for each in plan.steps if each.target.kind == "service_principal")
+            found |= {f"<{each.id}.object_id>": there[0].object_id for each in made if each.app_id == step.app_id}
+    return found
+
+
 def named_app(app: AppPlan, found: Mapping[str, Any]) -> AppPlan:
     """An app of a plan by the ids that its run found (``found``: hole → value), as far as they are known."""
     if not holes([app.app_id, app.object_id]):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -13,6 +14,7 @@ from exoscope.clock import Clock
 from exoscope.model import AppPlan, Gate, Noun, Observed, Plan, PlanFile, Snapshot, Stage, Step, Target
 from exoscope.outcome import ExoscopeError, Refused, Verdict, WrongTenant
 from exoscope.planning import content_hash
+from exoscope.planning.registration import fill_ids, named_plan
 from exoscope.planning.states import listed
 from exoscope.profile import load_profile
 from exoscope.proving.selection import SAMPLE
@@ -25,10 +27,25 @@ from exoscope.rehearsing.watching import (
     not_as_planned,
     watch,
 )
-from exoscope.running import Desk, Event, Evidence, Opened, RunAnswer, Store, Survey, Tenancy, apply, glancing, undo
+from exoscope.running import (
+    Desk,
+    Event,
+    Evidence,
+    Opened,
+    RunAnswer,
+    Store,
+    Survey,
+    Tenancy,
+    apply,
+    filling,
+    glancing,
+    undo,
+)
 from exoscope.running.filling import Filled
+from exoscope.running.handing import Hands
 from exoscope.running.ports import Progress
 from exoscope.running.tenancy import desk_for
+from exoscope.system import make_private_dir
 from exoscope.twin.server import serve
 from exoscope.twin.tenant import TwinTenant
 
@@ -81,17 +98,22 @@ def rehearse(
         profile = load_profile(Path(twin.ready["profile"]), {})
         store = Store(twin.folder.state)
         asked = _asked(file.plan, len(listed(snapshot, "recipients")))
-        desk = _watched(desk_for(profile, store, clock=clock, progress=_talk(tell)), twin.tenant, made, asked)
+        # What a rehearsal hands over signs in to the twin alone, and ends with it.
+        hands = Hands(store.state, scratch=make_private_dir(twin.folder.path / "handed-over"))
+        plain = desk_for(profile, store, clock=clock, progress=_talk(tell), hands=hands)
+        desk = _watched(plain, twin.tenant, made, asked)
         tell(f"The twin of {snapshot.tenant.domain} serves on this machine. The plan is applied over PSRP:")
         run = apply(file, desk, wait=_PATIENCE)
         applied = twin.tenant.state
         tell(f"{run.done} of {run.steps} steps, {run.outcome}. It is taken back, in the safe order:")
+        found = _found(store, run)
         back = _take_back(run, desk)
         history = twin.tenant.history()
     tell("Every moment of it is looked at.")
-    seen = watch(file.plan, history, made, delays)
+    plan = named_plan(file.plan, found)
+    seen = watch(plan, history, [_named(each, found) for each in made], delays)
     return _judge(
-        file,
+        replace(file, plan=plan),
         run,
         back,
         seen,
@@ -100,6 +122,16 @@ def rehearse(
         after=history[-1].view.snapshot,
         asked=len(asked),
     )
+
+
+def _found(store: Store, run: RunAnswer) -> Mapping[str, Any]:
+    """What the run's holes stand for: by it an app that the plan registers is known."""
+    return filling.found(store.open(store.find(run.run))[1].yields)
+
+
+def _named(made: Made, found: Mapping[str, Any]) -> Made:
+    app_id = made.step.app_id
+    return made if app_id is None else made._replace(step=replace(made.step, app_id=fill_ids(app_id, found)))
 
 
 def _refuse(plan: Plan, snapshot: Snapshot) -> None:
@@ -212,6 +244,13 @@ class _Watched:
         since = self._tenant.count()
         try:
             return self._inner.write(step, call)
+        finally:
+            self._made.append(Made(step, since, self._tenant.count()))
+
+    def hand_over(self, step: Step, run: str, ends: datetime) -> str:
+        since = self._tenant.count()
+        try:
+            return self._inner.hand_over(step, run, ends)
         finally:
             self._made.append(Made(step, since, self._tenant.count()))
 

@@ -103,7 +103,7 @@ def watch(
     ``history`` is the twin's, its first state the tenant before the run; ``made`` the steps as they were sent, those of an undo
     behind. What is reachable must have been so before, or be intended; what was and is intended must stay.
     """
-    base = Reach(history[0].view.snapshot)
+    base = Reach(_with_the_apps(history[0].view.snapshot, plan))
     mailboxes = {each.primary_smtp_address: each for each in listed(base.snapshot, "recipients")}
     share = most // max(1, len(plan.apps))
     moments = decisions = 0
@@ -137,6 +137,16 @@ def watch(
                 if _decided(planned, moment, held, name, mailboxes[address]) != ruled:
                     disagreed.append(Deviation(planned.app_id, name, address, moment.after))
     return Seen(moments, decisions, _once(gained), _once(lost), _once(disagreed))
+
+
+def _with_the_apps(snapshot: Snapshot, plan: Plan) -> Snapshot:
+    """The beginning, with apps that the plan registers: there they hold nothing."""
+    new = [
+        App(each.app_id, each.object_id, None, each.display_name, (), ())
+        for each in plan.apps
+        if each.entries and find_app(snapshot, each.app_id) is None
+    ]
+    return replace(snapshot, apps=(*listed(snapshot, "apps"), *new)) if new else snapshot
 
 
 def moments_of(history: Sequence[Version], made: Sequence[Made], delays: Delays) -> list[Moment]:
@@ -230,7 +240,9 @@ def _bounds(base: Reach, planned: AppPlan, names: Sequence[str]) -> dict[str, tu
         for claim in claims:
             if covers(claim.permission, name):
                 intended = intended | claim.expected
-        found[name] = (sure | perhaps | intended, sure & intended)
+        beside = any(each.keeps_consent and any(covers(p, name) for p in each.permissions) for each in planned.entries)
+        may = base.mailboxes if beside else sure | perhaps | intended
+        found[name] = (may, sure & intended)
     return found
 
 
@@ -262,7 +274,8 @@ class _Look:
     def _state(self, snapshot: Snapshot) -> tuple[App | None, Hashable, Reach]:
         held = self._states.get(id(snapshot))
         if held is None:
-            app = find_app(snapshot, self._planned.app_id)
+            # A token acts by the id in it, also over a state of Exchange from before its app was there.
+            app = find_app(snapshot, self._planned.app_id) or find_app(self._base.snapshot, self._planned.app_id)
             held = (None, None, self._base) if app is None else (app, *self._over(bearing_on(snapshot, app)))
             self._states[id(snapshot)] = held
         return held

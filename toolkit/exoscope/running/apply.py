@@ -50,6 +50,8 @@ def apply(
         )
     refuse_misfits(file)
     _check_stage(file.plan, until)
+    if desk.hands is not None and only != "exchange":
+        desk.hands.check(file.plan, lambda step: False)
     with desk.store.lock(file.plan.tenant.id):
         _refuse_twice(desk.store, file)
         with desk.open(file.plan) as opened:
@@ -79,6 +81,9 @@ def resume(
         if state.final() is not None or _must_wait(state, desk, wait):
             return state.answer(desk.clock.now())
         refuse_elsewhere(state, lengthen=desk.lengthen)
+        if desk.hands is not None and only != "exchange":
+            begun = {*state.done, *state.unsettled, *state.sent}
+            desk.hands.check(state.plan, lambda step: step.id in begun)
         try:
             with desk.open(file.plan) as opened:
                 journal = Journal(folder.journal, desk.clock)

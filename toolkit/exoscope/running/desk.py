@@ -14,12 +14,13 @@ from exoscope.model import Plan, PlanFile, Snapshot, WaitKind
 from exoscope.outcome import ExoscopeError
 from exoscope.running.answer import INTERRUPTED, RunAnswer
 from exoscope.running.engine import Engine
+from exoscope.running.handing import Hands
 from exoscope.running.interrupts import Interrupts
 from exoscope.running.journal import Journal
+from exoscope.running.patience import Patience
 from exoscope.running.ports import Event, Progress, Service, Tenancy
 from exoscope.running.records import FORMAT, Paused, RunResumed, RunStarted
 from exoscope.running.state import RunState
-from exoscope.running.steps import Patience
 from exoscope.running.store import Folder, Store
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,8 @@ Opener = Callable[[Plan], AbstractContextManager[Opened]]
 
 
 class Desk(msgspec.Struct, frozen=True):
-    """What a run needs beside its plan. ``operator`` is a client id, for the journal; ``waits`` are seconds by kind."""
+    """What a run needs beside its plan. ``operator`` is a client id, for the journal; ``waits`` are seconds by kind; ``hands`` hand
+    credentials over (None: no plan here makes any)."""
 
     store: Store
     clock: Clock
@@ -47,6 +49,7 @@ class Desk(msgspec.Struct, frozen=True):
     waits: dict[WaitKind, float]
     lengthen: bool
     patience: Patience | None = None
+    hands: Hands | None = None
 
     def patience_for(self, state: RunState) -> Patience:
         """How long to wait for services to agree with themselves in this run."""

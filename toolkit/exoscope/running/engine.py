@@ -18,6 +18,7 @@ from exoscope.running.answer import LEFT, UNTIL, RunAnswer, duration
 from exoscope.running.filling import fill_target, found
 from exoscope.running.journal import Journal, stamp
 from exoscope.running.levelling import follows, levelled, unsettled_copy
+from exoscope.running.patience import PASSING, AppStops, Patience
 from exoscope.running.ports import Event, Evidence, Progress, Service, Tenancy
 from exoscope.running.records import (
     AppStopped,
@@ -32,7 +33,7 @@ from exoscope.running.records import (
     WaitingFor,
 )
 from exoscope.running.state import SHARED, RunState, gate_of
-from exoscope.running.steps import PASSING, AppStops, Patience, Steps, moved
+from exoscope.running.steps import Steps, moved
 
 
 class Engine:

@@ -6,12 +6,14 @@ holes of its operations are filled, and the freshly rendered script must read ba
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
 import msgspec
 
+from exoscope.clock import iso
 from exoscope.model import Request, State, Step, Target
 from exoscope.outcome import GuardRefused
 from exoscope.powershell import HoleError, fill, fill_pipelines, guard, holes, read, render_guarded
@@ -80,6 +82,13 @@ def fill_call(step: Step, yields: Mapping[str, Mapping[str, Any]]) -> Filled:
     return Filled(script.text, None)
 
 
+def making(step: Step, yields: Mapping[str, Mapping[str, Any]], run: str, ends: datetime) -> Request | None:
+    """What makes a credential, as a journal keeps it: under which name, and until when. Raises HoleError."""
+    name = f"exoscope {run}"
+    own = {"name": name, "end": iso(ends), "key_credentials": [{"displayName": name, "endDateTime": iso(ends)}]}
+    return fill_call(step, {**yields, step.id: own}).request
+
+
 def _texts(values: Mapping[str, Any]) -> dict[str, str]:
     return {hole: value for hole, value in values.items() if isinstance(value, str)}
 
@@ -101,6 +110,11 @@ def _request(request: Request, values: Mapping[str, Any]) -> Request:
 
     body = request.body
     return Request(request.method, part(request.path), None if body is None else _json(body, values))
+
+
+def fill_known(request: Request, values: Mapping[str, Any], own: Collection[str]) -> Request:
+    """A request with its holes filled but the step's ``own``, which stand for what is read just before it. Raises HoleError."""
+    return _request(request, {**values, **{hole: hole for hole in own}})
 
 
 def _json(value: Any, values: Mapping[str, Any]) -> Any:

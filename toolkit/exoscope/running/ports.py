@@ -48,6 +48,13 @@ class Tenancy(Protocol):
         LostSession, Deadline and Transient mean that it may or may not have happened; every other error that it did not.
         """
 
+    def hand_over(self, step: Step, run: str, ends: datetime) -> str:
+        """Make the credential of a step, put it into its place, and return its key id.
+
+        What an earlier process of this run made is kept where it lies in its place and works, else removed and made anew. Raises
+        Refused (the tenant's policy), BadInput (the place), and ServiceError; whatever was made is settled by the next call.
+        """
+
     def survey(self, plan: Plan, app: AppPlan, left: Sequence[Step], known: Mapping[str, str]) -> Survey:
         """Read the tenant and compare where the plan's answer for ``app`` rests on it.
 

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from exoscope.model import Plan, PlanFile, Snapshot, Step
 from exoscope.outcome import Refused
 from exoscope.planning import DoneStep, effect, states, undo_plan
+from exoscope.planning.registration import KINDS
 from exoscope.powershell import HoleError
 from exoscope.running.apply import refuse_elsewhere
 from exoscope.running.filling import fill_subject
@@ -38,6 +39,12 @@ def plan_back(
     """
     if file.plan.purpose == "undo":
         raise Refused("An undo is not undone.", code="undo-of-undo", next="Plan the intent again instead.")
+    if any(step.target.kind in KINDS for step in file.plan.steps):
+        raise Refused(
+            "the plan registers an app, and no script takes a registration back",
+            code="makes-secret",
+            next="Use exoscope undo.",
+        )
     found = _run_of(store, file.hash)
     if found is None:
         why = "the way back of {} needs what only running it gives, and no result tells that"

@@ -17,6 +17,7 @@ from exoscope.outcome import (
     AlreadyExists,
     BadInput,
     Deadline,
+    ExoscopeError,
     GuardRefused,
     LostSession,
     ObjectNotFound,
@@ -29,54 +30,18 @@ from exoscope.outcome import (
 from exoscope.planning import states
 from exoscope.planning.registration import known_target
 from exoscope.powershell import holes
-from exoscope.running.filling import Filled, fill_call, fill_subject, identity_of
+from exoscope.running.filling import Filled, fill_call, fill_subject, identity_of, making
 from exoscope.running.glancing import seen_by, shows
 from exoscope.running.journal import Journal, moment
+from exoscope.running.patience import PASSING, AppStops, Patience
 from exoscope.running.ports import Event, Progress, Tenancy
 from exoscope.running.records import StepDone, StepFailed, StepIntent
 from exoscope.running.registering import Spreading, why_other
 from exoscope.running.state import RunState
 
 Place = Literal["before", "after", "other", "unclear"]
-PASSING = (Transient, Throttled, LostSession, Deadline)
 OWN_READING = frozenset({"required_resource_access", "resource_id", "key_credentials"})
 """Yields that come from the reading just before the write: they are part of the call, not of what landed."""
-
-
-class Patience(msgspec.Struct, frozen=True):
-    """How long services may take to agree with themselves, in seconds.
-
-    ``settle``: an object that still reads as before this long after a call whose answer was lost was not changed by it.
-    ``landing``: a write that was answered must read back within this. ``first`` and ``ceiling`` bound the pauses between readings.
-    ``registering``: as ``settle`` for a new app, which is found by its name in lists that lag behind. ``spreading``: how long a
-    service may go on not knowing it.
-    """
-
-    settle: float = 15.0
-    landing: float = 90.0
-    first: float = 0.25
-    ceiling: float = 8.0
-    attempts: int = 4
-    registering: float = 90.0
-    spreading: float = 300.0
-
-    @classmethod
-    def within(cls, cache: float) -> Patience:
-        """Patience for a tenant whose slowest cache is this slow: nothing settles slower than that."""
-        return cls(
-            settle=min(cls().settle, cache),
-            registering=min(cls().registering, cache),
-            spreading=min(cls().spreading, 30.0 + cache),
-        )
-
-
-class AppStops(Exception):
-    """One app goes no further: the stable code, and why in words."""
-
-    def __init__(self, code: str, why: str) -> None:
-        super().__init__(why)
-        self.code = code
-        self.why = why
 
 
 class Steps:
@@ -104,7 +69,37 @@ class Steps:
     def run(self, step: Step) -> None:
         """Bring one step to its end. Raises AppStops, or a ServiceError when a service does not answer for now."""
         with self._held():
-            self._run(step)
+            if step.target.kind == "credential" and step.after is not None:
+                self._hand_over(step)
+            else:
+                self._run(step)
+
+    def _hand_over(self, step: Step) -> None:
+        """A credential: its value comes once, so the call is never repeated; what came of an earlier one its maker settles.
+
+        Raises Refused and BadInput besides.
+        """
+        subject = self.subject(step)
+        ours = step.id in self.state.unsettled or step.id in self.state.sent
+        if not ours:
+            reading, place = self._settle(subject, None)
+            if place == "after":
+                self._done(subject, reading, already=True)
+                return
+            if place != "before":
+                self._stop_where(subject, reading, place)
+        run, ends = self.state.started.run, self.clock.now() + timedelta(days=int(step.target.key["days"]))
+        call = making(step, self.state.yields, run, ends)
+        self._record(
+            StepIntent(app=step.app_id, stage=step.stage, step=step.id, observed=None, script=None, request=call)
+        )
+        self.progress(Event("step", step.title, step.app_id, step.id))
+        try:
+            key_id = self.tenancy.hand_over(subject, run, ends)
+        except ExoscopeError as error:
+            self._failed(step, error, sent=True)
+            raise
+        self._done(subject, Observed({}, {"key_id": key_id}), settled=ours)
 
     def _run(self, step: Step) -> None:
         subject = self.subject(step)
@@ -392,7 +387,7 @@ class Steps:
         if already:
             self.progress(Event("note", f"{subject.title}: already so", subject.app_id, subject.id))
 
-    def _failed(self, step: Step, error: ServiceError, *, sent: bool) -> None:
+    def _failed(self, step: Step, error: ExoscopeError, *, sent: bool) -> None:
         self._record(
             StepFailed(app=step.app_id, stage=step.stage, step=step.id, code=error.code, why=error.message, sent=sent)
         )

@@ -70,19 +70,20 @@ def compare(
             return Survey((), (f"{step.title} has lost what it rests on: {error}",))
     app = registration.named_app(app, known_now)
     after = Reach(changed, like=now)
+    ends = World.over(after).present(there)
     notes: list[str] = []
     moved: list[str] = [*_beside(app, left, now, after)]
     if migration is not None and copy_of(app) is None and any(each.target.kind == "consent" for each in left):
         moved += _policies(app, now)
     for permission, planned in app.permissions.items():
-        allowed, unknown = after.sets(app.app_id, permission)
+        allowed, unknown = after.sets(ends, permission)
         wanted = _resolve(planned.after, now)
         doubted = unknown - _resolve(planned.unknown, now)
         expected = _expected(app, permission, now)
         if (
             migration is not None
             and expected is None
-            and now.sets(app.app_id, permission) == after.sets(app.app_id, permission)
+            and now.sets(app.app_id, permission) == after.sets(ends, permission)
         ):
             continue  # it stays under the policies, and nothing that is left to do bears on it
         joined, left_out = allowed - wanted, wanted - allowed - unknown
@@ -133,11 +134,11 @@ def _beside(app: AppPlan, left: Sequence[Step], now: Reach, after: Reach) -> Ite
     for permission in now.held(held):
         if any(catalog.canonical(permission) == catalog.canonical(planned) for planned in app.permissions):
             continue
-        before, then = world.reach(held, permission), later.reach(after.find_app(app.app_id), permission)
+        before, then = world.reach(held, permission), later.reach(later.present(held), permission)
         gained = (then.inside | then.unknown) - (before.inside | before.unknown)
         for wider in app.permissions:
             if catalog.lets_through(wider, permission):
-                gained = gained - later.reach(after.find_app(app.app_id), wider).inside
+                gained = gained - later.reach(later.present(held), wider).inside
         if gained:
             yield f"{permission}, which the plan does not name, would then reach {_some(gained.addresses())}"
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from exoscope import entra, exchange
 from exoscope.clock import Clock
 from exoscope.model import AppPlan, Gate, Migration, Observed, Plan, Snapshot, Stage, Step, Target, Unset, WaitKind
-from exoscope.outcome import Unreadable, Verdict
+from exoscope.outcome import BadInput, Unreadable, Verdict
 from exoscope.planning import registration, states
 from exoscope.planning.hashing import dump_plan
 from exoscope.planning.migration import plan_migration
@@ -22,6 +22,7 @@ from exoscope.reading import Connection, Wanted, read_snapshot
 from exoscope.reading.wanted import asked_by
 from exoscope.running.desk import Desk, Opened
 from exoscope.running.filling import Filled
+from exoscope.running.handing import Hands, lent
 from exoscope.running.ports import Event, Evidence, Progress, Survey
 from exoscope.running.resting import moved_between
 from exoscope.running.state import gate_of
@@ -69,8 +70,11 @@ class LiveTenancy:
         lengthen: bool,
         progress: Progress,
         everything: bool = False,
+        hands: Hands | None = None,
     ) -> None:
         self._connection = connection
+        self._hands = hands
+        self._registered: dict[object, str] = {}
         self._waits = waits
         self._lengthen = lengthen
         self._options = Options(everything=everything)
@@ -86,6 +90,9 @@ class LiveTenancy:
     def read(self, target: Target) -> Observed:
         """See :class:`exoscope.running.ports.Tenancy`."""
         if target.kind in GRAPH_KINDS:
+            # What was made a moment ago is not in every list yet: by its id it is found.
+            made = self._registered.get(states.key_of(target))
+            target = target if made is None else registration.known_target(target, {"app_id": made})
             found = entra.read_object(self._connection.graph, target, self._known_resources())
         else:
             found = exchange.read_object(self._connection.exchange, target, self._ids)
@@ -107,12 +114,35 @@ class LiveTenancy:
         self._written.add(step.app_id)
         if call.request is not None:
             reply = entra.perform(self._connection.graph_writes, call.request)
+            self._note(step, reply.body)
             return tuple(dict.fromkeys(each for each in (reply.request_id, reply.client_request_id) if each))
         self._connection.exchange.run(call.script or "", deadline=WRITE_SECONDS)
         return ()
 
+    def _note(self, step: Step, body: Mapping[str, object]) -> None:
+        """What a write on a registration or a credential means for what is known here."""
+        key = step.target.key
+        if step.target.kind == "application" and step.after is not None and isinstance(body.get("appId"), str):
+            self._registered[states.key_of(step.target)] = str(body["appId"])
+        goes = step.after is None and step.target.kind in ("application", "credential")
+        if goes and self._hands is not None and key.get("app_id"):
+            self._hands.removed(self._connection, key["app_id"], key.get("key_id"))
+
+    def hand_over(self, step: Step, run: str, ends: datetime) -> str:
+        """See :class:`exoscope.running.ports.Tenancy`."""
+        if self._hands is None:
+            raise BadInput("nothing here hands credentials over", next="Use exoscope apply or resume.")
+        self._written.add(step.app_id)
+
+        def say(text: str) -> None:
+            self._progress(Event("note", text, step.app_id, step.id))
+
+        return self._hands.make(self._connection, step, run, ends, say)
+
     def survey(self, plan: Plan, app: AppPlan, left: Sequence[Step], known: Mapping[str, str]) -> Survey:
         """See :class:`exoscope.running.ports.Tenancy`."""
+        if self._hands is not None:
+            self._hands.allowed(self._connection, left)
         reach = self._reached(plan, app.app_id)
         migration = plan if plan.purpose == "migrate" else None
         return compare(app, left, known, reach.snapshot, migration=migration, reach=reach)
@@ -224,13 +254,16 @@ def desk_for(
     *,
     clock: Clock,
     progress: Progress,
+    hands: Hands | None = None,
     everything: bool = False,
     condition: Condition | None = None,
 ) -> Desk:
-    """The desk of a profile. Nothing is opened before a run needs it. ``everything``: gates ask about every mailbox.
+    """The desk of a profile. Nothing is opened before a run needs it. ``hands``: what hands credentials over (without: into files
+    and keyrings, since nobody is there to be shown one). ``everything``: gates ask about every mailbox.
 
     ``condition`` is put to each tenant once it is open and proven, but for the way back of a run: that must not be barred.
     """
+    hand = hands or Hands(store.state)
     waits: dict[WaitKind, float] = {
         "cache": float(profile.waits.cache),
         "token": float(profile.waits.token),
@@ -247,11 +280,13 @@ def desk_for(
         def say(text: str) -> None:
             progress(Event("note", text))
 
-        with Connection(profile, clock, say) as connection:
+        with Connection(lent(profile, store.state), clock, say) as connection:
             connection.prove_tenant(plan.tenant)
             if condition is not None and plan.purpose != "undo":
                 condition(connection, say, lambda text: progress(Event("step", text)))
-            tenancy = LiveTenancy(connection, waits, lengthen=lengthen, progress=progress, everything=everything)
+            tenancy = LiveTenancy(
+                connection, waits, lengthen=lengthen, progress=progress, hands=hand, everything=everything
+            )
             yield Opened(tenancy, tenancy.snapshot(plan))
 
     def open_(plan: Plan) -> AbstractContextManager[Opened]:
@@ -265,4 +300,5 @@ def desk_for(
         operator=operator or "managed identity",
         waits=waits,
         lengthen=lengthen,
+        hands=hand,
     )

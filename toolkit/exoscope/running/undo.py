@@ -14,9 +14,10 @@ from exoscope.running.answer import RunAnswer
 from exoscope.running.apply import refuse_elsewhere
 from exoscope.running.desk import Desk, Opened, begin, go_on
 from exoscope.running.journal import Journal
+from exoscope.running.patience import AppStops
 from exoscope.running.ports import Service
 from exoscope.running.state import RunState
-from exoscope.running.steps import AppStops, Steps
+from exoscope.running.steps import Steps
 from exoscope.running.store import Folder, Store
 
 

@@ -13,6 +13,7 @@ from exoscope.model import Noun, Plan, Step, Tenant, WaitKind
 from exoscope.outcome import BadInput, NotFound, Refused
 from exoscope.planning import states
 from exoscope.planning.operations import fits
+from exoscope.planning.registration import KINDS, fill_ids
 from exoscope.planning.timing import WAITS, gate_seconds
 from exoscope.powershell import holes, render_guarded
 from exoscope.scripting.data import After, Fill, ScriptApp, ScriptData, ScriptStep
@@ -74,10 +75,11 @@ def parts_of(
     """The scripts of a plan in their order, or those of one stage, and those that cannot be written yet.
 
     A script cannot be written while a value that an earlier step yields stands in it as a hole, or when its stage begins with a
-    wait that no earlier script of the plan begins. All apps go together: a stage's wait is its slowest app's. ``graph``: Graph's
-    origin where it is not the cloud's (a twin's). ``filled``: steps whose holes are filled, by id, from what earlier ones yielded
-    (``known``, by step id and name); which steps a file has does not depend on them. Raises NotFound for a stage that the plan
-    has not, Refused ``plan-edited`` where a step's call is not what makes its transition, BadInput, GuardRefused.
+    wait that no earlier script of the plan begins. What registers an app stands in none. All apps go together: a stage's wait is
+    its slowest app's. ``graph``: Graph's origin where it is not the cloud's (a twin's). ``filled``: steps whose holes are filled,
+    by id, from what earlier ones yielded (``known``, by step id and name); which steps a file has does not depend on them.
+    Raises NotFound for a stage that the plan has not, Refused ``plan-edited`` where a step's call is not what makes its
+    transition, BadInput, GuardRefused.
     """
     if stage is not None and stage not in {each.id for each in plan.stages}:
         names = ", ".join(each.id for each in plan.stages) or "none"
@@ -93,6 +95,8 @@ def parts_of(
     for each in plan.stages:
         for stretch in _stretches([step for step in plan.steps if step.stage == each.id]):
             number += 1
+            if any(step.target.kind in KINDS for step in stretch):
+                continue  # exoscope alone does these, and did: what comes after rests on what they yielded
             kind = stretch[0].kind
             name = f"{UNDO if plan.purpose == 'undo' else ''}{number:02d}-{each.id}-{kind}.ps1"
             if stage in (None, each.id):
@@ -106,7 +110,11 @@ def parts_of(
                 else:
                     after = previous and After(previous[0], previous[1], waiting, tuple(evidence))
                     fills = _fills(plan, stretch, known)
-                    parts.append(Part(_data(plan, plan_hash, name, each.id, kind, ready, root, after or None, fills)))
+                    values = {
+                        f"<{maker}.{name}>": value for maker, given in known.items() for name, value in given.items()
+                    }
+                    data = _data(plan, plan_hash, name, each.id, kind, ready, root, after or None, fills, values)
+                    parts.append(Part(data))
             previous = (name, each.id)
             waiting, evidence = 0, {}
         waiting += math.ceil(max((gate_seconds(gate, waits, lengthen=lengthen) for gate in each.gates), default=0.0))
@@ -148,8 +156,13 @@ def missing_of(step: Step) -> tuple[str, ...]:
     """Holes that this step's own reading, just before its write, does not fill."""
     request = [] if step.request is None else [step.request.path, step.request.body]
     found = holes([step.target.key, step.before, step.after, step.values, step.script, *request])
-    own = {f"<{step.id}.{name}>" for name in OWN}
+    own = own_holes(step)
     return tuple(hole for hole in found if hole not in own)
+
+
+def own_holes(step: Step) -> frozenset[str]:
+    """The holes that stand for what a step's own reading gives."""
+    return frozenset(f"<{step.id}.{name}>" for name in OWN)
 
 
 def _maker(hole: str) -> str:
@@ -168,6 +181,7 @@ def _fills(plan: Plan, stretch: list[Step], known: Mapping[str, Mapping[str, str
         Fill(maker, target.kind, target.key, states.told(target), values)
         for maker, values in wanted.items()
         for target in (steps[maker].target,)
+        if target.kind not in KINDS  # ids of an app never change: what stands in the script is what it was read as
     )
 
 
@@ -181,6 +195,7 @@ def _data(
     root: str,
     after: After | None,
     fills: tuple[Fill, ...],
+    known: Mapping[str, str],
 ) -> ScriptData:
     apps = {step.app_id for step in steps}
     concerned = [app for app in plan.apps if app.app_id in apps or None in apps]
@@ -192,7 +207,7 @@ def _data(
         stage=stage,
         tenant=plan.tenant,
         graph=root,
-        apps=tuple(ScriptApp(app.app_id, app.display_name) for app in concerned),
+        apps=tuple(ScriptApp(fill_ids(app.app_id, known), app.display_name) for app in concerned),
         notes=tuple(dict.fromkeys(note for app in concerned for note in app.notes)),
         after=after,
         fills=fills,

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from exoscope import catalog
 from exoscope.model import AppPlan, Noun, Plan, PlanEntry
 from exoscope.model.tenant import Cloud
+from exoscope.outcome import Refused
 from exoscope.powershell import holes
 from exoscope.scripting.read_data import CheckedApp, ReadData
 from exoscope.scripting.read_frames import COLUMNS
@@ -57,6 +58,13 @@ def check_parts(
     plan: Plan, plan_hash: str, root: str, *, groups: Iterable[str], attributes: Iterable[str], asking: Asking
 ) -> tuple[ReadData, ...]:
     """The scripts that read what a plan rests on and put it to its witnesses: Exchange, Graph, and Graph as each app."""
+    for each in plan.apps:
+        if holes(each.app_id):
+            raise Refused(
+                f"{each.display_name} has no appId in the plan that registers it, and a script must name it",
+                code="not-registered",
+                next="Prove it with exoscope verify, which finds the app.",
+            )
     first, _ = read_parts(plan.tenant.cloud, root, tenant=plan.tenant.id, groups=groups, attributes=attributes)
     first = replace(
         first,

@@ -250,7 +250,7 @@ def _asked(
 ) -> Asked:
     from exoscope.entra.certificates import read_certificate
     from exoscope.profile import resolve
-    from exoscope.profile.references import reference
+    from exoscope.profile.given import reference
     from exoscope.running.credential_jobs import Asked
     from exoscope.running.placing import Place, file_place, keyring_place
 

@@ -7,27 +7,13 @@ import os
 import shlex
 import subprocess
 from collections.abc import Mapping
-from pathlib import Path
-from typing import get_args
-
-import msgspec
 
 from exoscope import system
 from exoscope.model import Secret
 from exoscope.outcome import BadInput
-from exoscope.profile.nouns import Scheme, SecretRef
+from exoscope.profile.nouns import SecretRef
 
 COMMAND_SECONDS = 120
-
-
-def reference(text: str, option: str) -> SecretRef:
-    """A reference as an option gives it; relative paths start from the current folder. Raises BadInput, not repeating it."""
-    scheme, _, rest = text.partition(":")
-    if scheme not in get_args(Scheme) or not rest.strip() or (scheme == "keyring" and not all(rest.partition("/"))):
-        raise BadInput(
-            f"{option} must be a reference (env:NAME, file:PATH, keyring:SERVICE/USER or exec:COMMAND), never a secret"
-        )
-    return SecretRef(scheme=msgspec.convert(scheme, Scheme), text=rest, base=Path.cwd())
 
 
 def resolve(ref: SecretRef, environ: Mapping[str, str] | None = None) -> Secret:

@@ -115,7 +115,7 @@ RESTRICTED = {"consents": ["Mail.Read", "Mail.Send"], "policies": [{"right": "re
             {"consents": ["Mail.Send"], "assignments": [SALES]},
             "mixed",
             ["ada", "bob", "cyd", "dan", "rom"],
-            [],
+            ["tenant-wide"],
             Exit.DONE,
         ),
         ({}, None, [], ["reaches-nothing"], Exit.FINDINGS),
@@ -136,6 +136,14 @@ def test_what_it_reaches_and_what_limits_it(
     if "reach-unknown" in found:
         assert done.mailboxes == ()
         assert done.unknown or case.get("not_read")
+
+
+def test_a_consent_beside_a_scope_is_told_as_tenant_wide() -> None:
+    done = handed({"consents": ["Mail.Read"], "assignments": [SALES]}, SECRET, entry=ENTRY)
+    assert (done.mechanism, codes(done)) == ("mixed", ["tenant-wide"])
+    two = handed({"consents": ["Mail.Send"], "assignments": [SALES]}, SECRET, entry=ENTRY)
+    assert "Mail.Send" in two.findings[0].message
+    assert "Mail.Read" not in two.findings[0].message, "what its scope does limit is not called open"
 
 
 def test_not_every_permission_on_every_mailbox() -> None:

@@ -136,6 +136,25 @@ def test_where_the_tenant_moved_the_app_stops_and_the_new_plan_lies_beside_it(tm
     assert {each.code for each in again.refusals} == set()
 
 
+def test_a_new_plan_that_a_killed_process_left_is_written_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk, tenancy = bench(tmp_path)
+    tenancy.after_write = moved_once(tenancy, {"policies": [*TENANT["policies"], {"app": "omni", "group": "cid"}]})
+    replan = tenancy.replan
+
+    def left_over(plan: Plan, app_id: str) -> bytes:
+        folder = desk.desk.store.folders()[-1]
+        folder.journal.with_name(f"plan-{app_id}.json").write_bytes(
+            b"of a process that was killed before its next record"
+        )
+        return replan(plan, app_id)
+
+    monkeypatch.setattr(tenancy, "replan", left_over)
+    answer = apply(desk.file, desk.desk, wait=LONG)
+    assert {each.app_id: each.code for each in answer.apps} == {OMNI: "moved", OTHER: None}
+    place = desk.desk.store.find(answer.run).journal.with_name(f"plan-{OMNI}.json")
+    assert load_plan(place.read_bytes()).plan.purpose == "migrate"
+
+
 def test_where_the_new_plan_is_refused_that_is_said(tmp_path: Path) -> None:
     desk, tenancy = bench(tmp_path)
     policies = [*TENANT["policies"], {"app": "omni", "right": "DenyAccess", "group": "hr"}]

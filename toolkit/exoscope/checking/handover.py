@@ -109,9 +109,13 @@ def handed_over(
         )
     elif not sure:
         told("reaches-nothing", "it reaches no mailbox: nothing gives it a permission on one")
-    mechanism = _mechanism(reach, app, held)
-    if mechanism == "consent":
-        told("tenant-wide", "nothing limits it: its consents open every mailbox of the tenant, those to come as well")
+    limits = _limits(reach, app, held)
+    mechanism = _mechanism(limits)
+    wide = sorted((name for name, by in (limits or {}).items() if "consent" in by), key=str.casefold)
+    if wide:
+        # Beside a scope as well: access is the union, so a scope takes nothing from what a consent opens.
+        text = f"nothing limits {', '.join(wide)}: consents open every mailbox of the tenant, those to come as well"
+        told("tenant-wide", text)
     addresses = sure.addresses()
     return HandOver(
         tenant_id=tenant.id,
@@ -216,22 +220,29 @@ def _of_permission(reach: Reach, app: App, name: str, all_of_them: Mailboxes) ->
     return Reached(name, len(allowed), (all_of_them - allowed).addresses())
 
 
-def _mechanism(reach: Reach, app: App, held: tuple[str, ...]) -> Scoped | None:
-    """What gives it its permissions on mailboxes, and what limits that; None where it holds none, or cannot be told."""
+def _limits(reach: Reach, app: App, held: tuple[str, ...]) -> dict[str, set[Scoped]] | None:
+    """What gives each permission on mailboxes, by what limits that; None where it cannot be told."""
     assignments = reach.assignments_of(app)
     if assignments is None:
         return None
-    found: set[Scoped] = set()
+    found: dict[str, set[Scoped]] = {}
     for name in held:
+        limits = found.setdefault(name, set())
         consents = [each for each in app.consents if _opens(each, name)]
         if consents:
             allowed, unknown = reach.policy_allows(app.app_id, name)
             if unknown:
                 return None
-            found.add("consent" if len(allowed) == len(reach.mailboxes) else "access-policy")
+            limits.add("consent" if len(allowed) == len(reach.mailboxes) else "access-policy")
         given = (catalog.granted_by(each.role, reach.snapshot.roles) for each, _ in assignments if each.enabled)
         if any(catalog.lets_through(one, name) for permissions in given for one in permissions or ()):
-            found.add("rbac")
+            limits.add("rbac")
+    return found
+
+
+def _mechanism(limits: dict[str, set[Scoped]] | None) -> Scoped | None:
+    """What limits it as a whole; None where it holds no permission on mailboxes, or cannot be told."""
+    found = set().union(*limits.values()) if limits else set()
     if not found:
         return None
     return found.pop() if len(found) == 1 else "mixed"

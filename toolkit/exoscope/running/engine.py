@@ -371,7 +371,8 @@ class Engine:
         except ExoscopeError as error:
             return AppStops(stop.code, f"{stop.why} It could not be planned anew: {error.message}")
         place = self.journal.path.with_name(f"plan-{app}.json")
-        system.write_private(place, data)
+        # A process killed before its next record has left this file; what is there now is what counts.
+        system.write_private(place, data, replace=True)
         return AppStops(stop.code, f"{stop.why} The plan from what is there now: {place}")
 
     def step_back(self, app: str, stage: Stage) -> str:

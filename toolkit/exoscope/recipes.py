@@ -49,7 +49,7 @@ class Recipe(Noun, frozen=True):
     def told(self, mechanism: Mechanism | None) -> tuple[str, ...]:
         """What an admin should read who onboards it with this mechanism (None: it is not known which)."""
         own = self.mechanisms.get(mechanism) if mechanism is not None else None
-        wrong = (f"The guide is wrong here: {each}" for each in self.wrong)
+        wrong = (f"Of its guide: {each}" for each in self.wrong)
         return (*self.notes, *wrong, *((own,) if own else ()), f"The vendor's guide for {self.title}: {self.guide}")
 
 

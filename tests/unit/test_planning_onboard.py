@@ -187,6 +187,13 @@ def test_a_credential_is_made_where_there_is_none() -> None:
     assert any("by hand (until 2027-11-23T09:00:00Z)" in note for note in plan.apps[0].notes)
 
 
+def test_an_app_that_is_taken_as_it_is_is_told_with_its_id() -> None:
+    there = {"omni": {"display_name": NAME, "tags": [TAG], "credentials": []}}
+    told = [note for note in planned(wish(), apps=there).apps[0].notes if "find out whose it is" in note]
+    assert len(told) == 1 and guid("omni app") in told[0], "anybody who may register apps can set the mark"
+    assert not any("find out whose it is" in note for note in planned(wish()).apps[0].notes)
+
+
 def test_whose_credentials_were_not_read_gets_none() -> None:
     there = {"omni": {"display_name": NAME, "tags": [TAG], "absent": ["credentials"]}}
     with pytest.raises(Unreadable, match="signs in with was not read"):

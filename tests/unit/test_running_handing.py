@@ -164,6 +164,15 @@ def test_what_does_not_is_not(changes: dict[str, Any], tmp_path: Path) -> None:
     assert lent(profile(tmp_path), tmp_path / "state").credential(OURS) is None
 
 
+def test_what_was_made_in_another_tenant_is_not_lent(tmp_path: Path) -> None:
+    state, file = tmp_path / "state", tmp_path / "x.secret"
+    file.write_text("value", encoding="utf-8")
+    noted(state, OURS, entry(where=str(file)))
+    here = profile(tmp_path)
+    assert lent(replace(here, tenant=guid("tenant").upper()), state).credential(OURS) is not None
+    assert lent(replace(here, tenant=guid("other tenant")), state).credential(OURS) is None
+
+
 def test_what_the_profile_names_comes_first_and_damaged_notes_lend_nothing(tmp_path: Path) -> None:
     state, file = tmp_path / "state", tmp_path / "x.secret"
     file.write_text("value", encoding="utf-8")

@@ -124,14 +124,23 @@ def test_an_app_of_this_name_that_somebody_made_meanwhile_is_not_taken(case: Cas
     assert not case.tenancy.writes
 
 
-def test_an_app_that_an_earlier_run_registered_is_gone_on_with(case: Case) -> None:
+def test_an_app_with_our_mark_that_appeared_since_the_plan_is_given_nothing(case: Case) -> None:
     first = case.file.plan.steps[0]
     case.tenancy.snapshot = after(case.start, first.target, first.after)
     answer = case.apply()
-    assert answer.outcome == "done"
-    assert case.tenancy.writes[first.id] == 0
-    undo(answer.run, case.bench.desk, approve=lambda plan: None, wait=LONG)
-    assert case.app() is not None, "what this run did not make stays"
+    assert (answer.outcome, answer.apps[0].code) == ("refused", "moved")
+    assert case.app().app_id in answer.why, "the mark is no secret: whoever registered it may not be us"
+    assert not case.tenancy.writes
+
+
+def test_a_new_plan_goes_on_with_an_app_that_an_earlier_run_registered(tmp_path: Path) -> None:
+    there = {"omni": {"display_name": NAME, "tags": [registration.tag_of(guid("tenant"), NAME)], "credentials": []}}
+    again = Case(tmp_path, apps=there)
+    answer = again.apply()
+    assert answer.outcome == "done", answer.why
+    assert not any(step.target.kind == "application" for step in again.file.plan.steps)
+    undo(answer.run, again.bench.desk, approve=lambda plan: None, wait=LONG)
+    assert again.app() is not None, "what this run did not make stays"
 
 
 @pytest.mark.parametrize("error", [ObjectNotFound("not there"), ServiceError("doesn't exist in the directory")])
@@ -191,17 +200,22 @@ def test_a_credential_that_may_not_be_made_stops_the_run(case: Case, error: Any,
     assert kinds == {"application", "service_principal"}, "nothing is given before it can sign in"
 
 
-def test_a_credential_that_is_there_already_is_never_made_anew(tmp_path: Path) -> None:
-    case = Case(tmp_path)
-    first, second = case.file.plan.steps[:2]
-    held = after(case.start, first.target, first.after)
-    app_id = states.listed(held, "apps")[-1].app_id
-    held = after(held, replace(second.target, key={"app_id": app_id}), second.after)
-    key = {**case.file.plan.steps[2].target.key, "app_id": app_id}
-    case.tenancy.snapshot = after(held, replace(case.file.plan.steps[2].target, key=key), {})
+def test_a_credential_that_somebody_made_since_the_plan_is_no_hand_over(case: Case) -> None:
+    step, principal = case.step("credential"), case.step("service_principal")
+
+    def theirs(landed: Step) -> None:
+        if landed.id == principal:
+            made = next(each for each in case.file.plan.steps if each.id == step)
+            target = replace(made.target, key={**made.target.key, "app_id": case.app().app_id})
+            case.tenancy.snapshot = after(case.tenancy.snapshot, target, {})
+
+    case.tenancy.after_write = theirs
     answer = case.apply()
-    assert answer.outcome == "done"
-    assert case.tenancy.writes[case.step("credential")] == 0
+    assert (answer.outcome, answer.apps[0].code) == ("stopped", "moved")
+    assert "nothing was handed over" in answer.why
+    assert case.tenancy.writes[step] == 0, "never renewed unasked"
+    granted = {each.target.kind for each in case.file.plan.steps if case.tenancy.landed[each.id]}
+    assert granted == {"application", "service_principal"}, "who can sign in as the app is not who was approved"
 
 
 def test_a_run_that_stopped_before_the_service_principal_is_taken_back(case: Case) -> None:

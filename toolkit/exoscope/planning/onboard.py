@@ -77,7 +77,7 @@ def _planned(snapshot: Snapshot, connector: Connector, tag: str, there: App | No
     draft = replace(
         draft,
         changes=(*changes, *draft.changes),
-        notes=tuple(dict.fromkeys((*_notes(app, connector), *draft.notes))),
+        notes=tuple(dict.fromkeys((*_notes(app, connector, found=there is not None), *draft.notes))),
     )
     # What is tried over the snapshot is the plan but for its holes: there the app has the ids that stand for its own.
     tried = plan_of(world, [draft], content_hash(snapshot), simulated=True)
@@ -185,9 +185,14 @@ def _with_consents(draft: Draft) -> Draft:
 # -- what an admin must read ----------------------------------------------------------------------------------------------
 
 
-def _notes(app: App, connector: Connector) -> list[str]:
+def _notes(app: App, connector: Connector, *, found: bool) -> list[str]:
     notes = list(connector.notes)
     held = _held(app)
+    if found:
+        notes.append(
+            f"The app {app.app_id} is there already, with this name and exoscope's mark, and is taken as it is. Whoever may "
+            "register apps can set that mark: if no earlier run of yours did, find out whose it is before you approve this."
+        )
     if held:
         notes.append(
             f"It signs in already with {', '.join(map(_told, held))}: no credential is made anew. "

@@ -18,6 +18,7 @@ from exoscope.entra.credentials import credential_policy, find_application
 from exoscope.model import Plan, Secret, Step
 from exoscope.outcome import BadInput, ExoscopeError, Refused, ServiceError
 from exoscope.profile import AppCredential, Profile, SecretRef
+from exoscope.profile.given import is_guid
 from exoscope.reading import Connection
 from exoscope.running.credentials import Made, Maker
 from exoscope.running.handed import Handed, Ledger
@@ -183,6 +184,8 @@ def lent(profile: Profile, state: Path) -> Profile:
             held = msgspec.json.decode(system.read_private(path), type=Handed)
         except (msgspec.DecodeError, ExoscopeError):
             continue
+        if is_guid(profile.tenant) and held.tenant_id != profile.tenant.casefold():
+            continue  # a secret goes to the authority of the tenant that it was made in, and to no other's
         credential = _credential(held)
         if credential is not None and profile.credential(held.app_id) is None:
             found[held.app_id.casefold()] = credential

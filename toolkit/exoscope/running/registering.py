@@ -41,6 +41,25 @@ class Spreading:
         return True
 
 
+def appeared(subject: Step, reading: Observed) -> str:
+    """Why a run does not go on with an app, or a credential, that it was to make and that is there before it sent anything.
+
+    The owner tag is no secret: whoever may register apps, which by default is everybody in a tenant, can set it, on an app of
+    their own that they can sign in as. So what nobody who approved the plan has seen is not given access.
+    """
+    if subject.target.kind == "application":
+        return (
+            f"an app called {subject.target.key['name']} with exoscope's mark ({reading.yields.get('app_id')}) has appeared since "
+            "the plan, and this run did not register it. If an earlier run of yours did, plan again: it is found then, and the "
+            "plan says what it signs in with. Else find out whose it is: whoever owns it can sign in as it."
+        )
+    return (
+        f"the app {subject.target.key['app_id']} has a credential ({reading.yields.get('key_id')}) that is not in the plan and "
+        "that this run did not make: whoever made it can sign in as the app, and nothing was handed over. See exoscope "
+        "credentials list; remove it, or plan again with it there."
+    )
+
+
 def why_other(step: Step, reading: Observed) -> tuple[str, str] | None:
     """Code and words where something of somebody else stands in the place of what a step registers."""
     if step.target.kind != "application" or reading.state is None or step.before is not None:

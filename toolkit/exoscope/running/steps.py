@@ -36,7 +36,7 @@ from exoscope.running.journal import Journal, moment
 from exoscope.running.patience import PASSING, AppStops, Patience
 from exoscope.running.ports import Event, Progress, Tenancy
 from exoscope.running.records import StepDone, StepFailed, StepIntent
-from exoscope.running.registering import Spreading, why_other
+from exoscope.running.registering import Spreading, appeared, why_other
 from exoscope.running.state import RunState
 
 Place = Literal["before", "after", "other", "unclear"]
@@ -84,8 +84,7 @@ class Steps:
         if not ours:
             reading, place = self._settle(subject, None)
             if place == "after":
-                self._done(subject, reading, already=True)
-                return
+                raise AppStops("moved", appeared(subject, reading))
             if place != "before":
                 self._stop_where(subject, reading, place)
         run, ends = self.state.started.run, self.clock.now() + timedelta(days=int(step.target.key["days"]))
@@ -112,6 +111,8 @@ class Steps:
             since = moment(lost) if lost is not None else None
             ours = lost is not None or step.id in self.state.sent
             reading, place = self._settle(subject, since)
+            if place == "after" and not ours and subject.target.kind == "application" and subject.after is not None:
+                raise AppStops("moved", appeared(subject, reading))
             if place == "after":
                 self._done(subject, reading, already=not ours, settled=ours)
                 return

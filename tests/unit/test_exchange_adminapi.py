@@ -533,8 +533,8 @@ def test_recipients_are_asked_for_by_property_name(connect: Open) -> None:
 
 @pytest.mark.parametrize(
     "odd",
-    [REFUSED, rows({"Guid": "1", "Department": "x"}, {"Guid": "2"}), rows({"guid": "1"})],
-    ids=["refused", "a row without one", "none has one"],
+    [REFUSED, rows({"Guid": "1", "Department": "x"}, {"Guid": "2"}), rows({"guid": "1"}), rows()],
+    ids=["refused", "a row without one", "none has one", "no rows"],
 )
 def test_a_service_that_does_not_answer_by_name_is_asked_for_the_whole(connect: Open, odd: Answer) -> None:
     whole = rows({"Guid": "1", "Department": "x", "City": "y"}, {"Guid": "2", "Department": None})
@@ -543,6 +543,13 @@ def test_a_service_that_does_not_answer_by_name_is_asked_for_the_whole(connect: 
         assert session.run(LIST).rows == ({"Guid": "1", "Department": "x"}, {"Guid": "2", "Department": None})
     assert asked(wire) == [NARROW, ROOT, ROOT], "and not tried by name again"
     assert not wire.answers
+
+
+def test_where_there_is_nothing_as_a_whole_either_names_are_tried_again(connect: Open) -> None:
+    session, wire, _ = connect(rows(), rows(), rows({"Guid": "1", "Department": "x"}))
+    assert session.run(LIST).rows == ()
+    assert len(session.run(LIST).rows) == 1
+    assert asked(wire) == [NARROW, ROOT, NARROW]
 
 
 def test_what_fails_as_a_whole_too_says_nothing_of_names(connect: Open) -> None:

@@ -148,14 +148,15 @@ class AdminApiSession:
         """A read, asked again after what passes; with its properties by name where the service answers so.
 
         Public clients ask so (CIPP-API's New-ExoRequest, ExoHelper's PropertiesToLoad), but nobody says what the service does
-        with a name that it does not like. So a refusal, or a row without one of the names, counts as "cannot", never as an answer.
+        with a name that it does not like. So a refusal, or a row without one of the names, counts as "cannot", never as an answer;
+        and no rows at all are believed only of the read that is known, without names.
         """
         end = time.monotonic() + deadline
         narrow = self._narrow(call, deadline, size) if call.only and self._selects else None
-        if narrow is not None:
+        if narrow is not None and narrow.rows:
             return narrow
         whole = self._repeated(_whole(call), max(1.0, end - time.monotonic()), size)
-        self._selects = self._selects and not call.only
+        self._selects = self._selects and (not call.only or (narrow is not None and not whole.rows))
         return whole
 
     def _narrow(self, call: _Call, deadline: float, size: int) -> Result | None:

@@ -74,7 +74,7 @@ class Work:
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("mechanism", ["rbac", "access-policy"])
+@pytest.mark.parametrize("mechanism", ["rbac", pytest.param("access-policy", marks=pytest.mark.long)])
 def test_a_tenant_is_read_scoped_proven_and_put_back(
     tmp_path: Path, serve: Callable[..., Twin], mechanism: str
 ) -> None:

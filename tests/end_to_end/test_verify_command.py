@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 import exoscope.twin
 from exoscope.cli import frame, program
-from exoscope.model import OrganizationScope, RoleAssignment, Snapshot
+from exoscope.model import App, OrganizationScope, RoleAssignment, Snapshot
 from exoscope.powershell import read
 from exoscope.twin.exchange import CmdletError
 from exoscope.twin.server import Twin
@@ -87,6 +87,11 @@ def desk_of(
 @pytest.fixture
 def desk(desk_of: Callable[..., Desk]) -> Desk:
     return desk_of(few(load_sample()))
+
+
+def apps_of(tenant: Snapshot) -> tuple[App, ...]:
+    assert isinstance(tenant.apps, tuple)
+    return tenant.apps
 
 
 def rows(answer: Any, permission: str = "Mail.Read") -> dict[str, Any]:
@@ -176,6 +181,7 @@ def test_a_leak_by_another_assignment_is_named_with_the_command_that_mends_it(sc
     assert rows(answer)["ada@contoso.com"]["cause"] is None
 
 
+@pytest.mark.long
 def test_a_test_that_exchange_refuses_leaves_the_other_witnesses_their_say(scoped: tuple[Desk, Path]) -> None:
     desk, plan = scoped
     refused = CmdletError("System.UnauthorizedAccessException", "no role for this", category="PermissionDenied")
@@ -197,6 +203,7 @@ def test_a_test_that_exchange_refuses_leaves_the_other_witnesses_their_say(scope
     )
 
 
+@pytest.mark.long
 def test_a_journal_that_cannot_be_read_is_among_what_is_not_covered(scoped: tuple[Desk, Path]) -> None:
     desk, plan = scoped
     (run,) = desk.run("runs", "--json")["runs"]
@@ -207,6 +214,7 @@ def test_a_journal_that_cannot_be_read_is_among_what_is_not_covered(scoped: tupl
     assert any("journals cannot be read" in line and run["run"] in line for line in answer["not_covered"])
 
 
+@pytest.mark.long
 def test_an_app_of_which_nothing_is_asked_is_not_carried_by_another_that_is_proven(scoped: tuple[Desk, Path]) -> None:
     desk, _ = scoped
     both = desk.folder / "both.yaml"
@@ -359,7 +367,9 @@ def test_an_edited_plan_is_refused(scoped: tuple[Desk, Path]) -> None:
     assert "edited" in desk.talk
 
 
-@pytest.mark.parametrize(("permission", "inside"), [("Mail.ReadWrite", 2), ("Mail.Read", 6)])
+@pytest.mark.parametrize(
+    ("permission", "inside"), [pytest.param("Mail.ReadWrite", 2, marks=pytest.mark.long), ("Mail.Read", 6)]
+)
 def test_two_mechanisms_side_by_side_are_each_held_to_their_own(
     desk_of: Callable[..., Desk], permission: str, inside: int
 ) -> None:
@@ -391,11 +401,25 @@ apps:
     assert ada["graph"] == ("allowed" if permission == "Mail.Read" else "not-asked")
 
 
-def test_where_the_intents_group_is_missing_nothing_is_asked_and_nothing_claimed(desk: Desk) -> None:
+def test_where_the_intents_group_is_missing_nothing_is_asked_and_what_is_known_is_said(desk: Desk) -> None:
+    scope = desk.intent()
+    scope.write_text(scope.read_text(encoding="utf-8").replace(OMNISCOPE_GROUP, "gone@contoso.com"), encoding="utf-8")
+    answer = desk.verify(scope, code=1)
+    (app,) = answer["apps"]
+    proof = app["permissions"]["Mail.Read"]
+    # Whom it should reach nobody can say; that a consent reaches everybody is known all the same.
+    assert (app["not_scoped_because"], answer["verdict"], proof["checks"]) == (["leftover-consent"], "violated", [])
+    assert "gone@contoso.com" in proof["why"]
+    assert "0 times" in desk.talk
+
+
+def test_where_the_intents_group_is_missing_and_nothing_else_is_held_it_is_unknown(
+    desk_of: Callable[..., Desk],
+) -> None:
+    tenant = few(load_sample())
+    bare = [replace(each, consents=()) if each.display_name == OMNISCOPE else each for each in apps_of(tenant)]
+    desk = desk_of(replace(tenant, apps=tuple(bare)))
     scope = desk.intent()
     scope.write_text(scope.read_text(encoding="utf-8").replace(OMNISCOPE_GROUP, "gone@contoso.com"), encoding="utf-8")
     answer = desk.verify(scope, code=6)
-    proof = answer["apps"][0]["permissions"]["Mail.Read"]
-    assert (answer["verdict"], proof["checks"]) == ("unknown", [])
-    assert "gone@contoso.com" in proof["why"]
-    assert "0 times" in desk.talk
+    assert (answer["verdict"], answer["apps"][0]["permissions"]["Mail.Read"]["checks"]) == ("unknown", [])

@@ -172,7 +172,8 @@ def test_a_scoped_app_is_proven_as_over_a_connection(tmp_path: Path) -> None:
     assert b"eyJ" not in held, "a token is in a file"
 
 
-@pytest.mark.parametrize("intent", [pytest.param(INTENT, marks=pytest.mark.long), POLICY], ids=["rbac", "policy"])
+@pytest.mark.parametrize("intent", [INTENT, POLICY], ids=["rbac", "policy"])
+@pytest.mark.long
 def test_an_app_that_is_not_scoped_is_violated_as_over_a_connection(tmp_path: Path, intent: str) -> None:
     """In sessions of Connect-MgGraph, whose own words say as whom Graph is asked."""
     tenant = few(load_sample())

@@ -78,6 +78,7 @@ def outcomes(chain: Chain, name: str) -> list[str]:
     return [step["outcome"] for step in chain.result(name)["steps"]]
 
 
+@pytest.mark.long
 def test_a_policy_and_its_consents_by_files_alone(served: Twin, tmp_path: Path) -> None:
     """Group, policy, consent and request entry are made, and taken back: each file tried with -WhatIf, then run.
 

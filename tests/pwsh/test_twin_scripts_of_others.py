@@ -124,7 +124,7 @@ def test_every_way_of_signing_in_leads_to_the_sandbox_and_no_other_tenant(served
         **dict.fromkeys(("delegated", "other", "prefix", "token"), "0"),
     }, found
     assert "isn't the organization" in found["other"] + found["delegated"]
-    assert "-Prefix" in found["prefix"] and "-Organization" in found["token"]
+    assert "-Prefix" in found["prefix"] and "should be provided with the AccessToken" in found["token"]
     secret = (served.folder.secrets / "operator").read_text()
     script = (modules / "ExchangeOnlineManagement" / "ExchangeOnlineManagement.psm1").read_text(encoding="utf-8-sig")
     assert secret not in script, "the module names the file, and reads it when it signs in"

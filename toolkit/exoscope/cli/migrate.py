@@ -227,7 +227,11 @@ def _advance(
         try:
             plan = plan_migration(tenant, apps, ask(tenant))
         except Refused as refused:
-            print_refusals(refused.refusals, tenant)
+            if as_json:  # stdout is for the one document
+                for each in refused.refusals:
+                    say_where(f"{each.code}: {each.app or 'the tenant'}: {each.message}")
+            else:
+                print_refusals(refused.refusals, tenant)
             raise
         return PlanFile("exoscope/plan@1", plan_hash(plan), plan)
 

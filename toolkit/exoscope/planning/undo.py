@@ -358,6 +358,11 @@ def _gates(app: App, wait: WaitKind, changes: Sequence[Change], ago: Sequence[_C
     policies = any(each.stage == "restrain" for each in changes) or any(each.stage == "restrain" for each in ago)
     if policies and any(each.stage == "restore" and each.target.kind == "consent" for each in changes):
         gates["restrain"] = Gate(app.app_id, ("cache",), ())
+    # Whom a policy of this run kept out is reached through the assignment alone, until the policy's removal acts.
+    opened = {each.stage for each in changes if each.target.kind == "access_policy"}
+    opened |= {each.stage for each in ago if each.target.kind == "access_policy"}
+    if "reopen" in opened and any(each.stage == "withdraw" and each.target.kind != "request" for each in changes):
+        gates["reopen"] = Gate(app.app_id, ("cache",), ())
     return gates
 
 

@@ -100,10 +100,28 @@ def admin(tmp_path: Path, shared_twin: Twin) -> Admin:
 
 
 @posix
+def test_what_cannot_be_right_is_asked_again_and_not_shown(admin: Admin) -> None:
+    answers = {
+        "A domain of your tenant": admin.twin.tenant.state.tenant.domain,
+        "Take Exchange's admin API?": "y",
+        "How do you sign in": "password",
+        "it must be one of interactive, device-code": "secret",
+        "Client id of the operator": "exoscope operator",
+        "it must be an application (client) id": admin.client_id,
+        "Where its secret is": "nosuchref",
+        "it must be a reference (env:NAME": admin.secret,
+    }
+    code, screen = admin.converse(answers)
+    assert code == 0, screen
+    assert screen.count("nosuchref") == 1, "what the terminal echoed as it was typed, and no more"
+    assert load_profile(admin.here / "exoscope.toml", {}).tenant == admin.twin.tenant.state.tenant.id
+
+
+@posix
 def test_a_conversation_ends_with_a_profile_that_works(admin: Admin) -> None:
     domain = admin.twin.tenant.state.tenant.domain
     answers = {
-        "A domain of your tenant": domain,
+        "A domain of your tenant": "contoso.com",
         "Take Exchange's admin API?": "y",
         "How do you sign in": "secret",
         "Client id": admin.client_id,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from exoscope.cli.changing import finish
 from exoscope.outcome import Exit
 from exoscope.planning import states
 from exoscope.planning.by_hand import for_entra
@@ -141,6 +142,25 @@ def _raw(bench: Bench, run: str) -> None:
         state, journal, bench.tenancy, bench.clock, patience=bench.desk.patience, progress=bench.events.append
     )
     steps.run(bench.file.plan.steps[5])
+
+
+def test_what_goes_on_keeps_to_the_share(capsys: pytest.CaptureFixture[str]) -> None:
+    waits = RunAnswer("r-1", "waiting", 3, 5, "2026-03-01T12:00:00Z", "time", "The gate.", ())
+    left = RunAnswer("r-1", "waiting", 3, 5, None, "entra", "Then: exoscope resume r-1 --only exchange", ())
+    for answer, only, told in (
+        (waits, None, "exoscope resume r-1\n"),
+        (waits, "exchange", "exoscope resume r-1 --only exchange\n"),
+        (left, None, ""),
+    ):
+        finish(answer, as_json=False, only=only)
+        said = capsys.readouterr().err
+        assert (said.endswith(told), bool(said)) == (True, bool(told)), "none without --only beside one that has it"
+
+
+def test_a_hole_of_a_step_in_entra_is_explained() -> None:
+    request = next(each for each in for_entra(plan_of(app(1))).steps if each.calls[-1].method == "PATCH")
+    assert [*request.holes] == [f"<{request.id}.required_resource_access>"]
+    assert "read just before" in request.holes[f"<{request.id}.required_resource_access>"]
 
 
 def test_the_steps_in_entra_are_printed_with_what_comes_first() -> None:

@@ -57,5 +57,7 @@ def command(
         changing.ask("Run it?")
     wanted = f"sha256:{expected}" if expected is not None and ":" not in expected else expected
     changing.finish(
-        running.apply(file, desk, wait=wait or 0.0, until=until, only=only, expected_hash=wanted), as_json=as_json
+        running.apply(file, desk, wait=wait or 0.0, until=until, only=only, expected_hash=wanted),
+        as_json=as_json,
+        only=only,
     )

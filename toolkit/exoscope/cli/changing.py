@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from exoscope.model import Plan
     from exoscope.profile import Profile
-    from exoscope.running import Desk, Event, Opened, RunAnswer, Store
+    from exoscope.running import Desk, Event, Opened, RunAnswer, Service, Store
     from exoscope.running.tenancy import Condition
 
 
@@ -127,8 +127,8 @@ def summary(plan: Plan) -> None:
             frame.say(f"  {plain(app.display_name)}: {plain(note)}")
 
 
-def finish(answer: RunAnswer, *, as_json: bool) -> None:
-    """Print the answer, and end with its exit code."""
+def finish(answer: RunAnswer, *, as_json: bool, only: Service | None = None) -> None:
+    """Print the answer, and end with its exit code. ``only``: whose share this was; what goes on with it keeps to it."""
     from exoscope.running import exit_of
 
     if as_json:
@@ -143,12 +143,18 @@ def finish(answer: RunAnswer, *, as_json: bool) -> None:
             line(f"  {app.app_id}: {app.outcome}{code}{stage}{ready}")
             for note in app.notes:
                 line(f"    {plain(note)}")
-    if answer.outcome == "waiting":
+    share = "" if only is None else f" --only {only}"
+    left = answer.waiting_for in (
+        "entra",
+        "exchange",
+    )  # the sentence above names the command, for whoever's share it is not
+    if answer.outcome == "waiting" and not left:
         when = f" after {answer.ready_at}" if answer.ready_at else ""
-        frame.say(f"Go on{when} with: exoscope resume {answer.run}")
+        frame.say(f"Go on{when} with: exoscope resume {answer.run}{share}")
     elif answer.outcome == "stopped":
         frame.say(
-            f"The run stays as it is. exoscope resume {answer.run} goes on where that is possible; exoscope undo takes it back."
+            f"The run stays as it is. exoscope resume {answer.run}{share} goes on where that is possible; "
+            "exoscope undo takes it back."
         )
     ending = exit_of(answer)
     if ending != Exit.DONE:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from exoscope.cli import changing, frame
-from exoscope.cli.printing import line, plain
+from exoscope.cli.printing import line, plain, seconds
 from exoscope.outcome import BadInput
 
 if TYPE_CHECKING:
@@ -208,7 +208,10 @@ def remove(app: str, old: tuple[str, ...], yes: bool, profile: Path | None, stat
         frame.answer(answer)
         return
     _settled(answer.settled)
-    line(f"{answer.display_name}: removed {', '.join(answer.removed)}.")
+    line(
+        f"{answer.display_name}: removed {', '.join(answer.removed)}."
+        + (" Left:" if answer.others else " None is left.")
+    )
     _lines(answer.others)
 
 
@@ -300,7 +303,8 @@ def _print(answer: MadeAnswer, *, as_json: bool) -> None:
     told = frame.say if answer.place == "output" else line  # stdout holds a revealed secret alone
     _settled(answer.settled)
     where = f", in {answer.where}" if answer.where else ""
-    told(f"{answer.display_name}: {answer.kind} {answer.key_id}, ends {answer.expires}{where}.")
+    ends = seconds(answer.expires) if answer.expires else "at a time that is not known"
+    told(f"{answer.display_name}: {answer.kind} {answer.key_id}, ends {ends}{where}.")
     if answer.proven:
         told("The app signs in with it.")
     if answer.removed:
@@ -315,11 +319,12 @@ def _lines(lines: tuple[CredentialLine, ...]) -> None:
 
 
 def _words(each: CredentialLine) -> str:
-    left = "no end is known" if each.days_left is None else f"{each.days_left} day(s) left"
+    end = seconds(each.end or "")
+    left = "no end is known" if each.days_left is None else f"{each.days_left} day(s) left, ends {end}"
     if each.state == "expired":
-        left = "expired"
+        left = f"expired, ended {end}"
     where = f", put into {each.where or each.place}" if each.place else ""
-    return f"{each.kind} {each.key_id} {each.display_name or '(no name)'}: {left}, ends {each.end or 'unknown'}{where}"
+    return f"{each.kind} {each.key_id} {each.display_name or '(no name)'}: {left}{where}"
 
 
 def _settled(settled: tuple[Settled, ...]) -> None:

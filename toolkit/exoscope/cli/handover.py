@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from exoscope.cli import frame, roads
-from exoscope.cli.printing import block, findings, line, plain
+from exoscope.cli.printing import block, findings, line, plain, seconds
 
 if TYPE_CHECKING:
     from exoscope.checking.handover import HandOver
@@ -86,8 +86,9 @@ def _print(done: HandOver) -> None:
         line("Credential    none")
     else:
         title = "Client secret" if done.credential.kind == "secret" else "Certificate  "
-        where = done.credential.where or "where it lies is not known here"
-        line(f"{title} {where}, until {done.credential.expires or 'a time that was not told'}")
+        until = done.credential.expires
+        line(f"{title} {done.credential.where or '(where it lies is not known here)'}")
+        line(f"Good until    {seconds(until) if until else 'a time that was not told'}")
     line(f"Permissions   {', '.join(done.permissions) or 'none'}")
     line(f"Limited by    {_MECHANISMS[done.mechanism]}")
     block(f"Mailboxes ({len(done.mailboxes)})", done.mailboxes)

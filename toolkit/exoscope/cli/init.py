@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
 KINDS = ("interactive", "device-code", "certificate", "secret", "managed-identity", "federated")
 ASKED = {
-    "client_id": 'Client id (an app registration of yours, or "microsoft" for the clients of Microsoft\'s own modules)',
+    "person": 'Client id (an app registration of yours, or "microsoft" for the clients of Microsoft\'s own modules)',
+    "client_id": "Client id of the operator's app registration",
     "certificate": "File with the operator's certificate and key (PEM or PFX)",
     "secret": "Where its secret is (env:NAME, file:PATH, keyring:SERVICE/USER or exec:COMMAND)",
     "federated": "Whose token (github-actions, azure-pipelines, or env:, file:, exec:)",
@@ -99,13 +101,47 @@ def command(
     doctor.finish(doctor.examined(profile, state, admin_api=yes), as_json=as_json)
 
 
-def _ask(question: str, option: str, default: str | None = None) -> str:
-    """An answer from the terminal. Raises UsageError where there is none."""
+def _ask(
+    question: str, option: str, default: str | None = None, *, right: Callable[[str], object] | None = None
+) -> str:
+    """An answer from the terminal, asked for until it is ``right``. Raises UsageError where there is no terminal."""
     if not frame.interactive():
         raise click.UsageError(f"there is no terminal to ask on: give {option}")
+
+    def taken(answer: str) -> str:
+        try:
+            if right is not None:
+                right(answer.strip())
+        except BadInput as error:
+            raise click.UsageError(error.message) from None  # click says it and asks again
+        return answer.strip()
+
     frame.clear()
-    answer: str = click.prompt(question, default=default, err=True)
-    return answer.strip()
+    answer: str = click.prompt(question, default=default, err=True, value_proc=taken)
+    return answer
+
+
+def _one_of(words: Iterable[str]) -> Callable[[str], None]:
+    def right(answer: str) -> None:
+        if answer not in words:
+            raise BadInput(f"it must be one of {', '.join(words)}")
+
+    return right
+
+
+def _right(name: str) -> Callable[[str], object] | None:
+    """What an answer to one of the questions of ASKED must be, where that can be told at once. It never repeats the answer."""
+    from exoscope.profile import MICROSOFT
+    from exoscope.profile.given import is_guid
+    from exoscope.profile.references import reference
+
+    def client(answer: str) -> None:
+        if answer != MICROSOFT and not is_guid(answer):
+            raise BadInput("it must be an application (client) id, a Guid")
+
+    if name == "secret":
+        return lambda answer: reference(answer, "it")
+    return client if name == "client_id" else None
 
 
 def _own(path: Path) -> Endpoints:
@@ -132,7 +168,7 @@ def _discovered(domain: str, cloud: str | None, own: Endpoints | None) -> tuple[
         return found.tenant_id, given
     if len(found.clouds) > 1:
         frame.say(f"The tenant's authority serves {' and '.join(found.clouds)}, and does not say which it is.")
-        return found.tenant_id, cast("Cloud", known(_ask("Which cloud", "--cloud")).name)
+        return found.tenant_id, cast("Cloud", known(_ask("Which cloud", "--cloud", right=_one_of(found.clouds))).name)
     frame.say(f"Tenant {found.tenant_id}, cloud {found.clouds[0]}.")
     return found.tenant_id, found.clouds[0]
 
@@ -168,9 +204,7 @@ def _sign_in(
     from exoscope.jobs.init import PEOPLE, SignIn
 
     if kind is None:
-        kind = _ask(f"How do you sign in ({', '.join(KINDS)})", "--sign-in", "interactive")
-        if kind not in KINDS:
-            raise click.UsageError(f"{kind!r} is no way to sign in: {', '.join(KINDS)}")
+        kind = _ask(f"How do you sign in ({', '.join(KINDS)})", "--sign-in", "interactive", right=_one_of(KINDS))
     said = SignIn(cast("Kind", kind), client_id, certificate, secret, federated, account)
     given = {"certificate": certificate, "secret": secret, "federated": federated}
     for name, value in given.items():
@@ -178,7 +212,14 @@ def _sign_in(
             raise click.UsageError(f"--{name} goes with --sign-in {name}")
     if account is not None and kind not in PEOPLE:
         raise click.UsageError("--account is for people who sign in")
-    answers = {name: _ask(ASKED[name], f"--{name.replace('_', '-')}") for name in said.missing()}
+    answers = {
+        name: _ask(
+            ASKED["person" if name == "client_id" and kind in PEOPLE else name],
+            f"--{name.replace('_', '-')}",
+            right=_right(name),
+        )
+        for name in said.missing()
+    }
     return SignIn(
         said.kind,
         answers.get("client_id", client_id),

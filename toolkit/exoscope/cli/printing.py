@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,11 @@ def line(text: str = "") -> None:
     """One line of an answer, on stdout."""
     frame.clear()
     click.echo(plain(text))
+
+
+def seconds(time: str) -> str:
+    """A time as Graph spells it (seven digits of a second), without what no reader asks for."""
+    return re.sub(r"\.\d+(?=Z$|[+-][\d:]+$)", "", time)
 
 
 def block(title: str, lines: Iterable[str]) -> None:

@@ -48,4 +48,4 @@ def command(
     if not yes and frame.interactive():
         frame.say(running.status(run, desk.store, SystemClock()).why)
         changing.ask("Go on?")
-    changing.finish(running.resume(run, desk, wait=wait or 0.0, until=until, only=only), as_json=as_json)
+    changing.finish(running.resume(run, desk, wait=wait or 0.0, until=until, only=only), as_json=as_json, only=only)

@@ -83,6 +83,5 @@ def _for_entra(file: PlanFile, *, as_json: bool) -> None:
             line(f"  Graph: {call.method} /v1.0{call.path}")
             if call.body is not None:
                 line(f"         {json.dumps(call.body, ensure_ascii=False)}")
-    if found.steps:
-        line()
-        line("<step-N.name> is read just before the call: by the GET above it.")
+        for hole, meaning in step.holes.items():
+            line(f"         {hole}: {meaning}")

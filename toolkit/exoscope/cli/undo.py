@@ -53,7 +53,9 @@ def command(
             changing.ask("Take it back?")
 
     changing.finish(
-        running.undo(run, desk, approve=approve, app=app, to=to, wait=wait or 0.0, only=only), as_json=as_json
+        running.undo(run, desk, approve=approve, app=app, to=to, wait=wait or 0.0, only=only),
+        as_json=as_json,
+        only=only,
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from exoscope.catalog import EXCHANGE, GRAPH
 from exoscope.model import AppPlan, Noun, Plan, PlanFile, Request, Step, Tenant
+from exoscope.planning.answer import holes_told
 from exoscope.powershell import holes
 
 _NAMES = {GRAPH: "Microsoft Graph", EXCHANGE: "Office 365 Exchange Online"}
@@ -19,7 +20,8 @@ _REGISTRATION = "Entra admin center > App registrations > All applications > {na
 
 class HandStep(Noun, frozen=True):
     """One Graph step. ``portal``: what to click, line by line (empty: no page does just this); ``calls``: the Graph calls that
-    do it, reads included; ``not_before``: what must be so first; ``needs``: one of what the caller may hold.
+    do it, reads included; ``not_before``: what must be so first; ``needs``: one of what the caller may hold; ``holes``: what goes
+    where a call says ``<step-1.app_id>``.
     """
 
     id: str
@@ -31,6 +33,7 @@ class HandStep(Noun, frozen=True):
     needs: tuple[str, ...]
     portal: tuple[str, ...]
     calls: tuple[Request, ...]
+    holes: dict[str, str]
 
 
 class ByHand(Noun, frozen=True):
@@ -65,6 +68,7 @@ def _hand(plan: Plan, step: Step, app: AppPlan | None) -> HandStep:
         needs=step.needs,
         portal=() if portal is None or name is None else portal(step, name),
         calls=(*_reads(step), *((step.request,) if step.request is not None else ())),
+        holes=holes_told(step),
     )
 
 

@@ -168,9 +168,18 @@ class Entra:
     # -- documents ---------------------------------------------------------------------------------------------
 
     def is_tenant(self, segment: str) -> bool:
-        """Whether a path segment names this tenant, by id or initial domain."""
-        here = self.tenant.state.tenant
-        return segment.casefold() in (here.id.casefold(), here.domain.casefold())
+        """Whether a path segment names this tenant: its id, its initial domain, or the domain of a mailbox's address.
+
+        A snapshot does not list a tenant's domains. Exchange takes an address for a mailbox only in an accepted domain, and those
+        are verified in Entra: learn.microsoft.com/exchange/mail-flow-best-practices/manage-accepted-domains
+        """
+        here, named = self.tenant.state.tenant, segment.casefold()
+        recipients = self.tenant.state.recipients
+        return named in (here.id.casefold(), here.domain.casefold()) or any(
+            each.primary_smtp_address.casefold().rpartition("@")[2] == named
+            for each in (() if recipients is UNSET else recipients)
+            if each.recipient_type_details.endswith("Mailbox")
+        )
 
     def check_tenant(self, segment: str) -> None:
         """Raises AadSts when the path names another tenant, or none."""

@@ -20,8 +20,7 @@ from exoscope.checking.connector.configured import configured, exchange_says
 from exoscope.checking.connector.nouns import Authority, Called, Operator, Outcome, SignIn, View
 from exoscope.checking.connector.sign_in import _CODES
 from exoscope.profile import AppCredential
-from exoscope.profile.given import profile_of_app
-from exoscope.profile.references import reference
+from exoscope.profile.given import profile_of_app, reference
 from exoscope.twin.aadsts import ERRORS
 from reach_cases import build
 

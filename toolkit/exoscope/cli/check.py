@@ -166,7 +166,7 @@ def _addresses(given: Sequence[str]) -> tuple[str, ...]:
 
 def _credential(secret_ref: str | None, certificate: Path | None, passphrase_ref: str | None) -> AppCredential:
     from exoscope.profile import AppCredential
-    from exoscope.profile.references import reference
+    from exoscope.profile.given import reference
 
     if (secret_ref is None) == (certificate is None):
         raise click.UsageError("give --secret-ref or --certificate, one of the two")

@@ -132,8 +132,7 @@ def _one_of(words: Iterable[str]) -> Callable[[str], None]:
 def _right(name: str) -> Callable[[str], object] | None:
     """What an answer to one of the questions of ASKED must be, where that can be told at once. It never repeats the answer."""
     from exoscope.profile import MICROSOFT
-    from exoscope.profile.given import is_guid
-    from exoscope.profile.references import reference
+    from exoscope.profile.given import is_guid, reference
 
     def client(answer: str) -> None:
         if answer != MICROSOFT and not is_guid(answer):

@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 
 from exoscope.catalog import cloud as cloud_endpoints
 from exoscope.model.tenant import Cloud
 from exoscope.outcome import BadInput
-from exoscope.profile.nouns import AppCredential, Endpoints, Profile
+from exoscope.profile.nouns import AppCredential, Endpoints, Profile, Scheme, SecretRef
 from exoscope.profile.tables import DOMAIN, GUID
+
+_SCHEMES = "env:NAME, file:PATH, keyring:SERVICE/USER or exec:COMMAND"
 
 
 def is_guid(text: str) -> bool:
     """Has it the form of a Guid?"""
     return GUID.fullmatch(text) is not None
+
+
+def reference(text: str, option: str) -> SecretRef:
+    """A secret by reference, as an option gives it; a relative path starts from the current folder.
+
+    Raises BadInput, which does not repeat the text: it may be the secret itself.
+    """
+    scheme, colon, rest = text.partition(":")
+    if not colon or scheme not in get_args(Scheme) or not rest.strip():
+        raise BadInput(f"{option} must be a reference ({_SCHEMES}), never a secret")
+    if scheme == "keyring" and not all(rest.partition("/")):
+        raise BadInput(f"{option} must be keyring:SERVICE/USER")
+    return SecretRef(scheme=msgspec.convert(scheme, Scheme), text=rest, base=Path.cwd())
 
 
 def profile_of_app(

@@ -148,7 +148,9 @@ def _flags(seen: Seen, needs: Needs) -> Iterator[Line]:
     yield Line("ews", "note", f"EWS is {ews} for the organisation{policy}{allowed}")
     enforced = {True: "true", False: "false", None: "not set, or not shown"}[flags.enforce]
     remedy = (
-        "What a consent gives is undocumented then: answers that rest on one are unknown." if flags.enforce is True else ""
+        "What a consent gives is undocumented then: answers that rest on one are unknown."
+        if flags.enforce is True
+        else ""
     )
     yield Line(
         "enforcement",

@@ -14,6 +14,7 @@ from exoscope.outcome import BadInput, ObjectNotFound, Refused, ServiceError, Tr
 from exoscope.planning import plan_hash, plan_onboard, registration, states
 from exoscope.planning.effect import after
 from exoscope.running import Evidence, RunAnswer, apply, resume, status, undo
+from exoscope.running.ports import Service
 from exoscope.running.records import StepDone
 from planning_tenants import guid, tenant
 from running_fakes import Bench, SnapshotTenancy
@@ -131,6 +132,24 @@ def test_an_app_with_our_mark_that_appeared_since_the_plan_is_given_nothing(case
     assert (answer.outcome, answer.apps[0].code) == ("refused", "moved")
     assert case.app().app_id in answer.why, "the mark is no secret: whoever registered it may not be us"
     assert not case.tenancy.writes
+
+
+@pytest.mark.parametrize("only", [None, "exchange"])
+def test_what_the_identity_team_registered_when_it_was_left_to_them_is_taken(
+    tmp_path: Path, only: Service | None
+) -> None:
+    case = Case(tmp_path)
+    run = apply(case.file, case.bench.desk, wait=LONG, only="exchange")
+    assert (run.outcome, run.waiting_for) == ("waiting", "entra")
+    first, second, third = case.file.plan.steps[:3]
+    held = after(case.start, first.target, first.after)
+    app_id = states.listed(held, "apps")[-1].app_id
+    held = after(held, replace(second.target, key={"app_id": app_id}), second.after)
+    held = after(held, replace(third.target, key={**third.target.key, "app_id": app_id}), {})
+    case.tenancy.snapshot = held
+    again = resume(run.run, case.bench.desk, wait=LONG, only=only)
+    assert again.outcome == "done", again.why
+    assert not any(case.tenancy.writes[each.id] for each in (first, second, third))
 
 
 def test_a_new_plan_goes_on_with_an_app_that_an_earlier_run_registered(tmp_path: Path) -> None:

@@ -83,8 +83,11 @@ class Steps:
         ours = step.id in self.state.unsettled or step.id in self.state.sent
         if not ours:
             reading, place = self._settle(subject, None)
-            if place == "after":
+            if place == "after" and not self._left(step):
                 raise AppStops("moved", appeared(subject, reading))
+            if place == "after":
+                self._done(subject, reading, already=True)
+                return
             if place != "before":
                 self._stop_where(subject, reading, place)
         run, ends = self.state.started.run, self.clock.now() + timedelta(days=int(step.target.key["days"]))
@@ -100,6 +103,12 @@ class Steps:
             raise
         self._done(subject, Observed({}, {"key_id": key_id}), settled=ours)
 
+    def _left(self, step: Step) -> bool:
+        """Was the step, or the registration of its app, left to somebody else by this run? Then theirs is what is there."""
+        own = self.state.steps(step.app_id)
+        made = {each.id for each in own if each.target.kind == "application" and each.after is not None}
+        return bool({step.id, *made} & self.state.left_to_others)
+
     def _run(self, step: Step) -> None:
         subject = self.subject(step)
         last: ServiceError = Transient(f"{step.title}: no call was made")
@@ -111,7 +120,8 @@ class Steps:
             since = moment(lost) if lost is not None else None
             ours = lost is not None or step.id in self.state.sent
             reading, place = self._settle(subject, since)
-            if place == "after" and not ours and subject.target.kind == "application" and subject.after is not None:
+            registering = subject.target.kind == "application" and subject.after is not None
+            if place == "after" and registering and not ours and not self._left(step):
                 raise AppStops("moved", appeared(subject, reading))
             if place == "after":
                 self._done(subject, reading, already=not ours, settled=ours)

@@ -344,3 +344,78 @@ def test_it_is_rehearsed_like_any_other_plan(desk: Desk, mechanism: str) -> None
     answer = desk.run("rehearse", "plan.json", "--snapshot", "plan.snapshot.json")
     assert (answer["verdict"], answer["undone"], answer["why"]) == ("proven", True, [])
     assert not desk.secret.exists(), "a rehearsal hands nothing over"
+
+
+KILLER = Path(__file__).resolve().parents[1] / "running_killer.py"
+
+
+def assert_one_of_each(desk: Desk) -> None:
+    """One app, one pointer to it, one secret, which is the one that was handed over."""
+    app = desk.app()
+    (secret,) = app.credentials  # type: ignore[misc]  # the twin knows them
+    now = desk.twin.tenant.snapshot()
+    assert [each.app_id for each in now.service_principals if each.app_id == app.app_id] == [app.app_id]  # type: ignore[union-attr]  # as above
+    assert (secret.display_name or "").startswith("exoscope ")
+    assert desk.connector().read(INSIDE).status_code == 200
+    assert desk.connector().read(OUTSIDE).status_code == 403
+
+
+@posix
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_killed_between_any_two_records(desk: Desk) -> None:
+    desk.write()
+    desk.onboard()
+    desk.environment["PYTHONPATH"] = str(KILLER.parent)
+
+    def process(how: str, number: int, *words: str) -> int:
+        done = subprocess.run(
+            [sys.executable, str(KILLER), how, str(number), *words, "--yes", "--json", "--wait", "60s"],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            cwd=desk.folder,
+            env=desk.environment,
+        )
+        desk.output += done.stdout + done.stderr
+        return done.returncode
+
+    assert process("after", 1, "apply", "plan.json") == -signal.SIGKILL
+    kills = 0
+    for turn in range(60):
+        # Each process dies at its 2nd to 4th record, in turns before and after it is written: every boundary is met.
+        code = process("after" if turn % 2 else "before", 2 + turn % 3, "resume", "last")
+        if code != -signal.SIGKILL:
+            break
+        kills += 1
+    assert code == 0, desk.output
+    assert kills >= 6
+    assert_one_of_each(desk)
+    assert_never_wider(desk)
+    assert desk.secret.read_text(encoding="utf-8") not in desk.everything_written()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("path", ["/applications", "/servicePrincipals", "/addPassword"])
+@pytest.mark.parametrize("arrived", [True, False], ids=["it arrived", "it did not"])
+def test_an_answer_that_is_lost_leaves_one_of_each(desk: Desk, path: str, arrived: bool) -> None:
+    desk.write()
+    desk.onboard()
+    desk.twin.graph_faults.drop(method="POST", path=path, after_acting=arrived)
+    done = subprocess.run(
+        [sys.executable, "-m", "exoscope", "apply", "plan.json", "--yes", "--json", "--wait", "60s"],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+        cwd=desk.folder,
+        env=desk.environment,
+    )
+    desk.output += done.stdout + done.stderr
+    if done.returncode == 5:
+        desk.resume("--wait", "60s")
+    else:
+        assert done.returncode == 0, desk.output
+    assert_one_of_each(desk)

@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from exoscope.intent import loads_connector
 from exoscope.model import Connector, Plan, Request, Snapshot
 from exoscope.outcome import Refused, Unreadable
-from exoscope.planning import dump_plan, load_plan, plan_hash, plan_onboard, registration
-from exoscope.planning.effect import apply_steps
+from exoscope.planning import dump_plan, effect, load_plan, plan_hash, plan_onboard, registration
+from exoscope.planning.effect import apply_step, apply_steps
 from exoscope.planning.gating import ungated
 from exoscope.planning.registration import named_plan
 from exoscope.planning.states import find_app
@@ -131,6 +131,8 @@ def test_a_consent_beside_a_scope_is_said_to_leave_it_unscoped() -> None:
     assert app.not_scoped_because == ("leftover-consent",)
     assert app.permissions["Mail.Read"].after.all_but
     assert app.entries[0].keeps_consent
+    # Graph as the app cannot tell what the scope does while the consent lets everything through.
+    assert [gate.evidence for stage in plan.stages for gate in stage.gates] == [("exchange",)]
     assert any("NOT scoped" in note for note in app.notes)
     # A plan that does not say so may not consent without a policy.
     quiet = replace(plan, apps=(replace(app, scoped=True),))
@@ -169,8 +171,14 @@ def test_planned_again_it_finds_everything(mechanism: str, scope: str) -> None:
 
 def test_another_scope_moves_what_the_onboarding_made() -> None:
     snapshot = tenant({**BASE, "groups": {"sales": ["ada"], "others": ["bob"]}})
-    after = apply_steps(snapshot, plan_onboard(snapshot, wish()).steps)
+    first, *others = plan_onboard(snapshot, wish()).steps
+    real = guid("the appId that Entra gave it")
+    after = effect.after(snapshot, replace(first.target, key={**first.target.key, "app_id": real}), first.after)
+    known = {"<step-1.app_id>": real}
+    for step in others:
+        after, known = apply_step(after, step, known)
     again = plan_onboard(after, wish(scope="{group: others@contoso.com}"))
+    assert again.apps[0].app_id == real
     assert kinds(again) == {"grant": ["~management_scope"]}, "its names are found again, whatever its appId is"
 
 

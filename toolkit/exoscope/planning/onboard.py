@@ -164,9 +164,6 @@ def _consented(draft: Draft, connector: Connector) -> Draft:
         return draft
     changes = tuple(each for each in draft.changes if each.stage != "consent" or each.target.kind == "request")
     gates: dict[StageId, Gate] = {stage: gate for stage, gate in draft.gates.items() if stage != "consent"}
-    if "restrict" in gates:
-        # Graph lets nothing through before there is a consent, so Exchange's test of the policy is all there is to see.
-        gates["restrict"] = replace(gates["restrict"], evidence=("policy",))
     return replace(draft, changes=changes, gates=gates)
 
 

@@ -121,7 +121,7 @@ def test_an_app_of_another_tenant_gets_none(desk: Desk) -> None:
 
 @pytest.mark.parametrize("how", [ValueError, pytest.param(KeyboardInterrupt, marks=pytest.mark.long)])
 def test_it_is_removed_whatever_ends_the_proof(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, how: type[BaseException]
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], how: type[BaseException]
 ) -> None:
     before = desk.certificates()
     during: list[list[str]] = []
@@ -131,8 +131,10 @@ def test_it_is_removed_whatever_ends_the_proof(
         raise how
 
     monkeypatch.setattr(VERIFY, "prove", broken)
+    capsys.readouterr()
     frame._outcome(program, desk.words("--temporary-credential"), as_json=True)
     assert len(during[0]) == len(before) + 1
+    assert "For the security team: " in capsys.readouterr().err, "told although there is no answer to hold it"
     assert desk.certificates() == before
     assert [entry["stage"] for entry in desk.entries()] == ["removed"]
 

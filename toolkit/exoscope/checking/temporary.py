@@ -96,16 +96,19 @@ class TemporaryCredentials:
         except BaseException:
             self._take_back(maker, None)
             raise
-        proven = False
+        proven = whole = False
         try:
             if made.credential is not None and self._signs_in(maker, made):
                 self._connection.tokens.give(app.app_id, made.credential)
                 proven = True
             yield
+            whole = True
         finally:
             self._connection.tokens.give(app.app_id, None)
             self._take_back(maker, made)
             notes.append(self._note(app, made, iso(began), proven=proven))
+            if not whole:
+                self._say(notes[-1])  # there is no answer that could hold it
 
     def _signs_in(self, maker: Maker, made: Made) -> bool:
         self._say(

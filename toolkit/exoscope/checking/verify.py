@@ -64,6 +64,7 @@ def verify(
     ServiceError family.
     """
     deadline = clock.now() + timedelta(seconds=wait)
+    notes: tuple[str, ...] = ()
     while True:
         done = _once(
             subject,
@@ -78,9 +79,11 @@ def verify(
             say=say,
             progress=progress,
         )
+        # What was done to the tenant for a proof that was pending was done all the same.
+        notes = (*notes, *done.proof.notes)
         ready = _ready(done, deadline)
         if ready is None:
-            return done
+            return replace(done, proof=replace(done.proof, notes=notes))
         say(f"Pending until {done.proof.ready_at}; waiting, without asking meanwhile.")
         clock.sleep(max(0.0, (ready - clock.now()).total_seconds()))
         say = _silent  # what it will ask was said once

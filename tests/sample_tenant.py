@@ -250,6 +250,7 @@ def app(
         "account_enabled": True,
         "token_lifetime_minutes": None,
         "credentials": (credential(key, "secret", "prod", 2025),) if here else (),
+        **({"tags": ()} if here else {}),
         **more,
     }
     return App(

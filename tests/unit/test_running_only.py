@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
+from exoscope.catalog import EXCHANGE
 from exoscope.cli.changing import finish
 from exoscope.outcome import Exit
 from exoscope.planning import states
@@ -155,6 +157,22 @@ def test_what_goes_on_keeps_to_the_share(capsys: pytest.CaptureFixture[str]) -> 
         finish(answer, as_json=False, only=only)
         said = capsys.readouterr().err
         assert (said.endswith(told), bool(said)) == (True, bool(told)), "none without --only beside one that has it"
+
+
+def test_a_consent_of_graph_is_given_by_another_role_than_it_is_taken_by() -> None:
+    file = plan_of(app(1))
+    taken = next(step for step in file.plan.steps if step.target.kind == "consent")
+    given = replace(taken, before=None, after=taken.before)
+    of_exchange = replace(given, target=replace(given.target, key={**given.target.key, "resource": EXCHANGE}))
+    steps = tuple(
+        replace(each, id=f"step-{number}") for number, each in enumerate((taken, given, of_exchange), start=1)
+    )
+    found = for_entra(replace(file, plan=replace(file.plan, steps=steps))).steps
+    assert [each.role for each in found] == [
+        "Cloud Application Administrator",
+        "Privileged Role Administrator",
+        "Cloud Application Administrator",
+    ]
 
 
 def test_a_hole_of_a_step_in_entra_is_explained() -> None:

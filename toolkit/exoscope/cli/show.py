@@ -76,7 +76,7 @@ def _for_entra(file: PlanFile, *, as_json: bool) -> None:
         line()
         line(f"{step.id} [{step.stage}] {step.display_name or 'the organisation'}: {step.title}")
         line(f"  first: {step.not_before}")
-        line(f"  needs: {', '.join(step.needs)} (by Graph), or Cloud Application Administrator (by the portal)")
+        line(f"  needs: {', '.join(step.needs)} (by Graph), or {step.role} (by the portal)")
         for click_path in step.portal:
             line(f"  portal: {click_path}")
         for call in step.calls:

@@ -21,7 +21,7 @@ _REGISTRATION = "Entra admin center > App registrations > All applications > {na
 class HandStep(Noun, frozen=True):
     """One Graph step. ``portal``: what to click, line by line (empty: no page does just this); ``calls``: the Graph calls that
     do it, reads included; ``not_before``: what must be so first; ``needs``: one of what the caller may hold; ``holes``: what goes
-    where a call says ``<step-1.app_id>``.
+    where a call says ``<step-1.app_id>``; ``role``: the least directory role that may do it in the portal.
     """
 
     id: str
@@ -34,6 +34,7 @@ class HandStep(Noun, frozen=True):
     portal: tuple[str, ...]
     calls: tuple[Request, ...]
     holes: dict[str, str]
+    role: str
 
 
 class ByHand(Noun, frozen=True):
@@ -69,7 +70,19 @@ def _hand(plan: Plan, step: Step, app: AppPlan | None) -> HandStep:
         portal=() if portal is None or name is None else portal(step, name),
         calls=(*_reads(step), *((step.request,) if step.request is not None else ())),
         holes=holes_told(step),
+        role=_role(step),
     )
+
+
+def _role(step: Step) -> str:
+    """Whoever administers applications may change and revoke, and consent to any but Microsoft Graph's application permissions.
+
+    learn.microsoft.com/entra/identity/enterprise-apps/grant-admin-consent and …/manage-application-permissions, Prerequisites
+    """
+    gives = step.target.kind == "consent" and step.after is not None
+    if gives and step.target.key["resource"].casefold() == GRAPH:
+        return "Privileged Role Administrator"
+    return "Cloud Application Administrator"
 
 
 def _not_before(plan: Plan, step: Step) -> str:

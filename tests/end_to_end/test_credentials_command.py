@@ -200,6 +200,17 @@ def test_rotation_overlaps_and_removes_what_was_named(desk: Desk) -> None:
     assert desk.signs_in((desk.folder / "three").read_text())
 
 
+def test_what_a_stopped_rotation_has_handed_over_is_not_removed_as_an_old_one(desk: Desk) -> None:
+    path = desk.folder / "one"
+    made = desk.make("rotate", "--file", path)
+    (ledger,) = (desk.state / "credentials").glob("*.json")
+    # As a process leaves it that is killed between the file and the note of it.
+    ledger.write_text(ledger.read_text().replace('"handed-over"', '"made"'))
+    refused = desk.make("rotate", "--file", path, "--remove", made["key_id"], "--yes", code=2)
+    assert "is the new credential" in refused["error"]["message"]
+    assert desk.signs_in(path.read_text())
+
+
 def test_old_ones_stay_where_the_new_one_does_not_sign_in(desk: Desk) -> None:
     first = desk.make("add", "--file", desk.folder / "one")
     desk.twin.sign_in_faults.refuse(53003, app_id=desk.app_id)

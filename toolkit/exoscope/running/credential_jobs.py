@@ -183,6 +183,12 @@ def rotate(work: Work, asked: Asked, old: Sequence[str], approve: Approve) -> Ma
             next="Add it, see that the app signs in with it, and then run exoscope credentials remove.",
         )
     made = _made(work, asked)
+    if made.entry.key_id is not None and made.entry.key_id.casefold() in {each.casefold() for each in old}:
+        # An earlier run was stopped after it had put this one into its place: it is the one to change over to.
+        raise BadInput(
+            f"{made.entry.key_id} is the new credential, which an earlier run has put into {made.entry.where}: it is not removed",
+            next="Name the old ones with --remove; see exoscope credentials list.",
+        )
     proven = asked.given is None
     if proven:
         _prove(work, made)

@@ -120,10 +120,14 @@ def intent_text(asked: Asked) -> str:
     try:
         loads_intent(text, "options")
     except BadInput as error:
-        # The line is one of a file that nobody has seen yet.
-        what = re.sub(r"^options:\d+: ", "", error.message)
-        raise type(error)(what, code=error.code, next="Correct the options; nothing was tried.") from None
+        raise _of_options(error, "Correct the options; nothing was tried.") from None
     return text
+
+
+def _of_options(error: BadInput, then: str) -> BadInput:
+    """The error without its line: that is one of a file which nobody wrote, and maybe nobody has seen yet."""
+    what = re.sub(r"^(options:\d+|line \d+): ", "", error.message)
+    return type(error)(what, code=error.code, next=then)
 
 
 def pending(here: Path) -> tuple[Place, ...]:
@@ -156,7 +160,10 @@ class ScopeJob:
         with Connection(self.profile, self.clock, self.say) as connection:
             tenant = read_snapshot(connection, wanted=wanted_for(intent), progress=self.progress)
         snapshots.save(tenant, self.place / TENANT)
-        data = dump_plan(plan_scope(tenant, intent, accept_customization=accept_customization))
+        try:
+            data = dump_plan(plan_scope(tenant, intent, accept_customization=accept_customization))
+        except BadInput as error:
+            raise _of_options(error, error.next) from None
         system.write_private(self.place / PLAN, data)
         return load_plan(data, str(self.place / PLAN)), tenant
 

@@ -22,7 +22,7 @@ from exoscope.clock import SystemClock
 from exoscope.intent import loads_intent
 from exoscope.outcome import Refused
 from exoscope.planning import dump_plan, plan_scope
-from exoscope.profile import AdminApiRoad, Profile, load_profile
+from exoscope.profile import AdminApiRoad, Profile, Transport, load_profile
 from exoscope.reading import Connection
 from exoscope.twin.server import Twin
 from schemas import schemas
@@ -196,7 +196,8 @@ def opened(tmp_path: Path) -> Callable[..., Any]:
 
     def make(**changes: Any) -> Any:
         ends = changes.pop("endpoints", loaded.endpoints)
-        return Opened(replace(loaded, endpoints=ends), **changes)
+        transport = changes.pop("transport", loaded.transport)
+        return Opened(replace(loaded, endpoints=ends, transport=transport), **changes)
 
     return make
 
@@ -212,6 +213,11 @@ def test_a_pass_is_good_for_one_tenant_road_and_set_of_hosts_and_this_version(
     other = replace(opened().profile.endpoints, graph="https://graph.microsoft.us")
     for elsewhere in ({"road": "pwsh"}, {"tenant": "0" * 36}, {"endpoints": other}):
         assert not held.holds(opened(**elsewhere)), elsewhere
+    held.keep(opened(transport=Transport("gateway", "https://one.contoso.com:5986/wsman")), PASSED)
+    assert held.holds(opened(transport=Transport("gateway", "https://one.contoso.com:5986/wsman")))
+    two = opened(transport=Transport("gateway", "https://two.contoso.com:5986/wsman"))
+    assert not held.holds(two), "another gateway has another PowerShell, that nobody has met"
+    held.keep(opened(), PASSED)
     monkeypatch.setattr(module, "__version__", "9.9.9")
     assert not held.holds(opened())
 

@@ -19,14 +19,16 @@ from exoscope.checking.meeting import meet
 from exoscope.clock import Clock, iso
 from exoscope.model import Noun
 from exoscope.outcome import Refusal, Refused
-from exoscope.profile import Profile, on_loopback
+from exoscope.profile import Profile, Transport, on_loopback
 from exoscope.reading import Connection
 
 FOLDER = "contact"
 
 
 class Pass(Noun, frozen=True):
-    """A first contact that was passed. ``hosts``: authority, Graph, Exchange. ``not_seen``: what the tenant had no example of."""
+    """A first contact that was passed. ``hosts``: authority, Graph, Exchange, and a gateway's address. ``not_seen``: what the
+    tenant had no example of.
+    """
 
     format: Literal["exoscope/contact@1"]
     tenant: str
@@ -132,4 +134,6 @@ def _told(name: str, status: str, why: str | None, columns: list[str]) -> str:
 
 def _hosts(profile: Profile) -> tuple[str, ...]:
     ends = profile.endpoints
-    return ends.authority, ends.graph, ends.exchange
+    # Another gateway has another PowerShell and module, whose answers nobody has seen.
+    gateway = (profile.transport.url,) if isinstance(profile.transport, Transport) else ()
+    return ends.authority, ends.graph, ends.exchange, *gateway

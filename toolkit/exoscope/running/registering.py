@@ -50,8 +50,9 @@ def appeared(subject: Step, reading: Observed) -> str:
     if subject.target.kind == "application":
         return (
             f"an app called {subject.target.key['name']} with exoscope's mark ({reading.yields.get('app_id')}) has appeared since "
-            "the plan, and this run did not register it. If an earlier run of yours did, plan again: it is found then, and the "
-            "plan says what it signs in with. Else find out whose it is: whoever owns it can sign in as it."
+            "the plan, and this run did not register it. Where an earlier run of yours did, go on with that one (exoscope resume); "
+            "where its state is lost, plan again, which finds the app if it has a service principal, or delete it if it has none. "
+            "Else find out whose it is: whoever owns it can sign in as it."
         )
     return (
         f"the app {subject.target.key['app_id']} has a credential ({reading.yields.get('key_id')}) that is not in the plan and "

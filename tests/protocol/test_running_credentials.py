@@ -510,6 +510,27 @@ def test_two_lost_answers_are_an_error_and_the_next_command_settles_it(case: Cas
     assert len(case.held("secret")) == 1
 
 
+def test_a_second_one_that_graph_made_for_one_call_is_removed(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = credentials.add_secret
+
+    def twice(*args: Any, **named: Any) -> Any:
+        real(*args, **named)  # made, and answered 503: it is sent again under the same name
+        return real(*args, **named)
+
+    monkeypatch.setattr(credentials, "add_secret", twice)
+    said: list[str] = []
+    place = file_place(tmp_path / "s")
+    with maker(case, said=said) as making:
+        made = making.secret(place, ends=ends(case))
+        assert len(case.held("secret")) == 2
+        making.seen(made)
+    assert [each.key_id for each in case.held("secret")] == [made.entry.key_id]
+    assert any("nobody has the value" in each for each in said)
+    assert signs_in(case, Secret(Path(place.where).read_text()))
+
+
 def test_one_that_shows_up_late_is_removed_then(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     case.lag(300)
     with monkeypatch.context() as patched:

@@ -209,6 +209,7 @@ class Maker:
         """Read it back from Graph's list. Raises Unreadable ``stale-list``."""
         if made.entry.key_id is not None:
             seen(self._graph, self.application, made.entry.key_id, self._clock)
+            self._sweep()
 
     def prove(self, credential: Secret | KeyPair) -> None:
         """Sign the app in with it. A new one is refused until it is known everywhere: that is waited for, about a minute.
@@ -256,14 +257,24 @@ class Maker:
         Returns what was settled, each with its new stage; what became of each is said. Raises the ServiceError family, Unreadable.
         """
         settled = [self._settle(entry) for entry in self.held.entries if entry.open]
-        dead = {each.display_name: each for each in self.held.entries if each.stage in ("lost", "removed")}
-        for late in read_application(self._graph, self.application.object_id).credentials:
-            # what was in no list when it was looked for, and is now
-            entry = dead.get(late.display_name or "")
-            if entry is not None and (entry.stage == "lost" or entry.key_id != late.key_id):
-                remove_credential(self._graph, self.application, late.key_id, self._clock)
-                self._say(f"{late.display_name}, which an earlier run had lost, has shown up and was removed.")
+        self._sweep()
         return tuple(settled)
+
+    def _sweep(self) -> None:
+        """Remove what carries the name of one of ours and is not it: nobody has its value. It was in no list when it was looked
+        for; or Graph had made it and answered 503, after which another was made under the same name."""
+        known = {
+            each.display_name: each for each in self.held.entries if each.stage in ("lost", "removed", "handed-over")
+        }
+        for late in read_application(self._graph, self.application.object_id).credentials:
+            entry = known.get(late.display_name or "")
+            if entry is None or (entry.stage == "handed-over" and entry.key_id is None):
+                continue
+            if entry.stage == "lost" or str(entry.key_id).casefold() != late.key_id.casefold():
+                remove_credential(self._graph, self.application, late.key_id, self._clock)
+                self._say(
+                    f"{late.display_name} ({late.key_id}), of which nobody has the value, has shown up and was removed."
+                )
 
     def _settle(self, entry: Entry) -> Entry:
         name = entry.display_name

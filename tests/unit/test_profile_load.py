@@ -202,8 +202,9 @@ def test_credentials_never_go_over_plain_http(auth: str) -> None:
 def test_which_file_is_the_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert find_profile(None, {}) is None
-    with pytest.raises(BadInput, match="there is no profile"):
+    with pytest.raises(BadInput, match="there is no profile") as none:
         load_profile(None, {})
+    assert none.value.next.startswith("exoscope init")
     (tmp_path / "exoscope.toml").write_text(BASE)
     assert load_profile(None, {}).path == tmp_path / "exoscope.toml"
     (tmp_path / "other.toml").write_text(BASE)

@@ -13,11 +13,11 @@ ROLES_TAKE_TIME = "A change of roles takes a while, and a session sees what was 
 
 
 def cmdlets(seen: Seen, needs: Needs) -> Iterator[Line]:
+    if not isinstance(seen.cmdlets, frozenset):
+        why = "there is no session" if seen.cmdlets is None else seen.cmdlets.message
+        yield Line("cmdlets", "unknown", f"none is known: {why}", "Put the road right first.")
+        return
     for need in needs.cmdlets:
-        if not isinstance(seen.cmdlets, frozenset):
-            why = "there is no session" if seen.cmdlets is None else seen.cmdlets.message
-            yield Line("cmdlets", "unknown", f"{need.purpose}: {why}", "Put the road right first.", need.role)
-            continue
         missing = [each for each in need.cmdlets if each.casefold() not in seen.cmdlets]
         if not missing:
             yield Line("cmdlets", "ok", f"{need.purpose}: offered ({len(need.cmdlets)})", "", need.role)

@@ -50,7 +50,7 @@ def load_profile(path: Path | None, environ: Mapping[str, str]) -> Profile:
     if found is None:
         raise BadInput(
             f"there is no profile: no --profile, no {VARIABLE}, no ./{FILE}",
-            next=f"Write {FILE} (docs/), or try the twin: exoscope sandbox serve prints a profile to use.",
+            next="exoscope init writes one. Or try the twin: exoscope sandbox serve prints a profile to use.",
         )
     try:
         data = found.read_bytes()

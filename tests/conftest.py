@@ -16,7 +16,17 @@ import pytest
 hypothesis.settings.register_profile(
     "any-machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
+hypothesis.settings.register_profile(
+    "repeatable", parent=hypothesis.settings.get_profile("any-machine"), derandomize=True
+)
 hypothesis.settings.load_profile("any-machine")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """``make test`` tries the same examples each time, so that nobody's change fails by chance; ``make long`` tries new ones."""
+    if config.getoption("markexpr") == "not long":
+        hypothesis.settings.load_profile("repeatable")
+
 
 _ENVIRONMENT = (
     "REQUESTS_CA_BUNDLE",

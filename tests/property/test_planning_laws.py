@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, Phase, assume, example, given, settings
 from hypothesis import strategies as st
 
@@ -168,7 +167,10 @@ def test_undoing_a_run_brings_the_tenant_back(given: dict[str, Any], text: str, 
     try:
         undo = undo_plan(plan, done, made)
     except Refused as refused:
-        pytest.fail(refused.message)
+        # Of two policies beside a consent that stays, one goes first: for a moment the other alone decides whom it reaches.
+        policies = [each for each in touched(plan, done) if each.kind == "access_policy"]
+        assert refused.code == "unproven" and len(policies) > 1, refused.message
+        return
     assert content(effect.apply_steps(made, undo.steps)) == content(snapshot)
     assert undo.purpose == "undo"
     assert {key_of(step.target) for step in undo.steps} <= {key_of(each) for each in touched(plan, done)}

@@ -107,7 +107,7 @@ def command(
         _approved(job, file, tenant, Waits(profile), yes=yes, as_json=as_json)
     run = job.run(wait=wait or 0.0, only=only)
     done = _proven(job, run, wait or 0.0)
-    answer = job.answer(run, done)
+    answer = job.answer(run, done, only=only)
     if as_json:
         frame.answer(answer)
     else:

@@ -202,6 +202,7 @@ def credential(secret: SecretRef | None, certificate: Path | None, passphrase: S
     except OSError as error:
         raise BadInput(f"{certificate} cannot be read: {error.strerror}") from None
     if b"-----BEGIN" not in data:
+        _opens(certificate, data, phrase)
         return {"private_key_pfx_path": str(certificate), "passphrase": phrase, "public_certificate": True}
     if b"ENCRYPTED" not in data:
         data = system.read_private(certificate)
@@ -211,6 +212,21 @@ def credential(secret: SecretRef | None, certificate: Path | None, passphrase: S
         raise BadInput(f"{certificate} must hold one private key and its certificate, in PEM")
     found = {"private_key": keys[0], "public_certificate": "".join(certificates)}
     return {**found, "passphrase": phrase} if phrase is not None else found
+
+
+def _opens(path: Path, data: bytes, phrase: str | None) -> None:
+    """Raises BadInput where this is no PFX with a key that the passphrase opens: msal would say as little as ValueError."""
+    from cryptography.hazmat.primitives.serialization import pkcs12
+
+    try:
+        key, certificate, _ = pkcs12.load_key_and_certificates(data, None if phrase is None else phrase.encode())
+    except ValueError:
+        key = certificate = None
+    if key is None or certificate is None:
+        raise BadInput(
+            f"{path} is neither PEM nor a PFX that opens {'with this' if phrase else 'without a'} passphrase",
+            next="Name the file with key and certificate, and its passphrase if it has one.",
+        )
 
 
 def _pem(text: str, kind: str) -> list[str]:

@@ -131,8 +131,9 @@ def _of_options(error: BadInput, then: str) -> BadInput:
 
 
 def pending(here: Path) -> tuple[Place, ...]:
-    """The jobs in this folder."""
-    return tuple(Place(path.parent) for path in sorted(here.glob(f"{PREFIX}*/{PLAN}")))
+    """The jobs in this folder that have no proof yet; where each of them has, all."""
+    jobs = tuple(Place(path.parent) for path in sorted(here.glob(f"{PREFIX}*/{PLAN}")))
+    return tuple(each for each in jobs if not (each / EVIDENCE).exists()) or jobs
 
 
 class ScopeJob:
@@ -171,7 +172,8 @@ class ScopeJob:
         """What :meth:`plan` left. Raises BadInput, Refused ``plan-edited``."""
         self.place.need()
         path = self.place / PLAN
-        return load_plan(path.read_bytes(), str(path)), snapshots.load(self.place / TENANT)
+        # Somebody may go on with it unseen (--yes): a plan that others could have put there is not taken.
+        return load_plan(system.read_private(path), str(path)), snapshots.load(self.place / TENANT)
 
     def run_id(self) -> str | None:
         """The run of the job, where it began."""
@@ -220,10 +222,10 @@ class ScopeJob:
         write_evidence(done, self.place / EVIDENCE)
         return done
 
-    def answer(self, run: RunAnswer | None, done: Verification | None) -> ScopeAnswer:
-        """Where the job stands."""
+    def answer(self, run: RunAnswer | None, done: Verification | None, *, only: Service | None = None) -> ScopeAnswer:
+        """Where the job stands. ``only``: as it was gone on with, so that the next command says it too."""
         proof = None if done is None else done.proof
-        again = f"exoscope scope --continue --folder {self.place.folder}"
+        again = f"exoscope scope --continue --folder {self.place.folder}" + (f" --only {only}" if only else "")
         over = run is not None and (run.outcome in ("stopped", "refused") or proof is not None)
         waits = proof is not None and proof.verdict in (Verdict.PENDING, Verdict.UNKNOWN)
         verdict: Literal[""] | str = "" if proof is None else f"The proof says {proof.verdict}."

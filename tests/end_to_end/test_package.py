@@ -108,6 +108,7 @@ def test_the_wheel_works_outside_the_clone(source: Path, tmp_path: Path) -> None
     assert "exoscope 0." in run(python.with_name("exoscope"), "--version", cwd=tmp_path)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_an_edited_template_is_seen_under_an_editable_install(source: Path, tmp_path: Path) -> None:
     python = fresh_environment(tmp_path / "environment")

@@ -248,7 +248,13 @@ FAULTS: dict[str, Callable[[Twin], None]] = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+OFTEN = ("Graph 503 after acting", "stale reads")
+"""Those that `make test` tries."""
+
+
+@pytest.mark.parametrize(
+    "fault", [pytest.param(name, marks=() if name in OFTEN else pytest.mark.long) for name in FAULTS]
+)
 def test_faults_of_the_services_are_overcome(tmp_path: Path, serve: Callable[..., Twin], fault: str) -> None:
     start = small(consented=True)
     twin = serve(start, token_lifetime=60.0)

@@ -147,6 +147,7 @@ def exoscope(here: Bench, *words: str) -> tuple[int, Any, str]:
     return done.returncode, json.loads(lines[-1]) if lines else None, done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 def test_snapshot_plan_and_verify_take_the_option(tmp_path: Path) -> None:
     with bench("gateway", tmp_path, processes=True) as here:

@@ -288,6 +288,7 @@ def holed() -> tuple[ScriptData, ScriptData]:
     return found["01-grant-exchange.ps1"], found["02-grant-exchange.ps1"]
 
 
+@pytest.mark.long
 def test_a_filled_file_runs_where_the_object_is_the_one_it_was_written_for(
     exchange: Exchange, grant: Path, holed: tuple[ScriptData, ScriptData]
 ) -> None:

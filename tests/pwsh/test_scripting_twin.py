@@ -141,6 +141,7 @@ def test_the_way_back_by_scripts_alone(served: Twin, plan: Plan, tmp_path: Path)
         assert len(getattr(state, name)) == len(getattr(sample, name))
 
 
+@pytest.mark.long
 def test_a_result_goes_on_as_a_run(plan: Plan, tmp_path: Path) -> None:
     """exoscope script, PowerShell, verify --from-script, resume: what the script did is not repeated."""
     (tmp_path / "plan.json").write_bytes(dump_plan(plan))

@@ -121,7 +121,7 @@ def test_real_powershell_reads_and_writes_the_twin(connect: Connect, served: Twi
         session.run(render_guarded("rbac/new_management_scope", {"name": "Odd", "filter": "Nonsense -eq 'x'"}).text)
 
 
-@pytest.mark.parametrize("road", ROADS)
+@pytest.mark.parametrize("road", ["pwsh", pytest.param("gateway", marks=pytest.mark.long)])
 def test_a_killed_powershell(connect: Connect, served: Twin, road: str) -> None:
     session = connect(road)
     before = names(session)

@@ -455,7 +455,7 @@ def test_a_proof_after_the_run_expects_whom_the_copy_was_brought_level_with(tmp_
     resume(run, desk.desk, wait=LONG)
     known = past(desk.desk.store, desk.file.plan.tenant.id, desk.file.hash, desk.desk.waits, lengthen=True)
     reach = Reach(tenancy.snapshot)
-    (claim,) = of_plan(as_run(desk.file, known).apps[0], reach).claims
+    (claim,) = of_plan(as_run(desk.file, known, tenancy.snapshot).apps[0], reach).claims
     assert set(claim.expected) == set(reach.sets(OMNI, "Mail.Read")[0]) == {address("ada"), address("cid")}
     (stale,) = of_plan(desk.file.plan.apps[0], reach).claims
     assert address("cid") not in stale.expected

@@ -11,7 +11,7 @@ import json
 import re
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
@@ -50,11 +50,45 @@ class _Asked(NamedTuple):
     clixml: bool
 
 
+class _Rows:
+    """The rows of a read, made as their pages are asked for. An error record after the first row ends them."""
+
+    def __init__(self, source: Iterator[Row]) -> None:
+        self._source = source
+        self._made: list[Row] = []
+        self._ended = False
+        self._errors: list[str] = []
+        self._lock = threading.Lock()
+
+    def page(self, begin: int, end: int) -> tuple[list[Row], bool, list[str]]:
+        """The rows, whether there are more, and (with the last of them) the error that ended them.
+
+        Raises CmdletError where it came before the first row, Dropped.
+        """
+        with self._lock:
+            while not self._ended and len(self._made) <= end:
+                self._make()
+            more = len(self._made) > end
+            return self._made[begin:end], more, [] if more else self._errors
+
+    def _make(self) -> None:
+        try:
+            self._made.append(next(self._source))
+        except StopIteration:
+            self._ended = True
+        except Stopped:
+            raise Dropped from None
+        except CmdletError as error:
+            if not self._made:
+                raise
+            self._ended, self._errors = True, [error.record_text]
+
+
 class _Rest(NamedTuple):
-    """A result with pages left: whose it is, all its rows, until when its links are good."""
+    """A result with pages left: whose it is, its rows, until when its links are good."""
 
     asked: _Asked
-    rows: list[Row]
+    rows: _Rows
     ends: Any
 
 
@@ -220,18 +254,19 @@ class AdminApi:
         if "$skiptoken" in options:
             return self._page(options["$skiptoken"][0], asked)
         warnings: list[str] = []
-        errors: list[str] = []
         try:
             operation = operation_of(body)
             writes = CMDLETS[operation.cmdlet.lower()].writes if operation.cmdlet.lower() in CMDLETS else False
             if fold(headers.get("x-cmdletname", operation.cmdlet)) != fold(operation.cmdlet):
                 return fault(400, "BadRequest", "X-CmdletName names another cmdlet than the body.")
-            rows = self._run(_pipeline(operation, options), holder, warnings, errors)
+            rows = _Rows(self._run(_pipeline(operation, options), holder, warnings))
+            shown, more, errors = rows.page(0, asked.size)
         except CmdletError as error:
             return failed(error)
-        if writes and not rows:
+        if writes and not shown:
             return empty()
-        return self._first(rows, warnings, errors, asked)
+        link = self._kept(rows, asked) if more else None
+        return rows_answer(self._context, shown, warnings, link, errors, clixml=asked.clixml)
 
     def _wrong_headers(self, headers: Mapping[str, str], holder: Principal) -> Answer | None:
         if headers.get("x-responseformat", "json").lower() not in ("json", "clixml"):
@@ -244,8 +279,8 @@ class AdminApi:
             return fault(400, "BadRequest", "X-AnchorMailbox is missing, or names no mailbox of the caller's tenant.")
         return None
 
-    def _run(self, pipeline: Pipeline, holder: Principal, warnings: list[str], errors: list[str]) -> list[Row]:
-        """The rows; an error record after the first of them goes to ``errors``, else it is raised."""
+    def _run(self, pipeline: Pipeline, holder: Principal, warnings: list[str]) -> Iterator[Row]:
+        """The rows, one by one. Raises CmdletError, Stopped."""
         session = Session(self.tenant, lambda token: None, self.faults, self._read_only)
         session.connection = Connection(
             id=str(uuid.uuid4()),
@@ -258,30 +293,19 @@ class AdminApi:
         )
         if pipeline[0].cmdlet.lower() in MODULE:
             raise unknown_cmdlet(pipeline[0].cmdlet)
-        rows: list[Row] = []
-        try:
-            rows.extend(session.run(pipeline, self._closing, warnings.append))
-        except Stopped:
-            raise Dropped from None
-        except CmdletError as error:
-            if not rows:
-                raise
-            errors.append(error.record_text)
-        return rows
+        yield from session.run(pipeline, self._closing, warnings.append)
 
     # --- pages -----------------------------------------------------------------------------------------------
 
-    def _first(self, rows: list[Row], warnings: list[str], errors: list[str], asked: _Asked) -> Answer:
-        link = None
-        if len(rows) > asked.size:
-            key = uuid.uuid4().hex
-            ends = self.tenant.clock.now() + timedelta(seconds=LINK_SECONDS)
-            with self._lock:
-                self._rest[key] = _Rest(asked, rows, ends)
-                while len(self._rest) > KEPT:
-                    del self._rest[next(iter(self._rest))]
-            link = self._link(key, asked.size)
-        return rows_answer(self._context, rows[: asked.size], warnings, link, errors, clixml=asked.clixml)
+    def _kept(self, rows: _Rows, asked: _Asked) -> str:
+        """The link to the second page."""
+        key = uuid.uuid4().hex
+        ends = self.tenant.clock.now() + timedelta(seconds=LINK_SECONDS)
+        with self._lock:
+            self._rest[key] = _Rest(asked, rows, ends)
+            while len(self._rest) > KEPT:
+                del self._rest[next(iter(self._rest))]
+        return self._link(key, asked.size)
 
     def _page(self, token: str, asked: _Asked) -> Answer:
         """A later page: for the same caller and the same body, while the link is good."""
@@ -293,8 +317,9 @@ class AdminApi:
             return expired()
         begin = int(at)
         end = begin + asked.size
-        link = self._link(key, end) if end < len(rest.rows) else None
-        return rows_answer(self._context, rest.rows[begin:end], [], link, clixml=asked.clixml)
+        shown, more, errors = rest.rows.page(begin, end)
+        link = self._link(key, end) if more else None
+        return rows_answer(self._context, shown, [], link, errors, clixml=asked.clixml)
 
     def _link(self, key: str, at: int) -> str:
         tenant = self.tenant.state.tenant.id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import http
 import json
 import re
@@ -13,6 +14,7 @@ import msgspec
 
 from exoscope.twin.clixml import dumps, is_guid, is_time
 from exoscope.twin.exchange.call import CmdletError, Row
+from exoscope.twin.exchange.call import is_time as holds_time
 
 NULS = b"\0" * 16
 
@@ -129,15 +131,25 @@ def _companioned(row: Row) -> dict[str, Any]:
     """A row, lists, Guids and times beside their types, as rows of real tenants show them."""
     shown: dict[str, Any] = {}
     for name, value in row.items():
-        if type(value) is str:
-            if is_guid(name, value):
-                shown[name + "@data.type"] = "System.Guid"
-                shown[name + "@odata.type"] = "#Guid"
-            elif is_time(name, value):
-                shown[name + "@data.type"] = "System.DateTime"
+        kind = type(value)
+        if kind is str:
+            if _may_have_type(name):
+                if is_guid(name, value):
+                    shown[name + "@data.type"] = "System.Guid"
+                    shown[name + "@odata.type"] = "#Guid"
+                elif is_time(name, value):
+                    shown[name + "@data.type"] = "System.DateTime"
             shown[name] = value
-            continue
-        if isinstance(value, list | tuple):
-            shown[name + "@odata.type"] = "#Collection(String)"
-        shown[name] = msgspec.to_builtins(value)
+        elif value is None or kind is bool:
+            shown[name] = value
+        else:
+            if kind is list or kind is tuple:
+                shown[name + "@odata.type"] = "#Collection(String)"
+            shown[name] = msgspec.to_builtins(value)
     return shown
+
+
+@functools.lru_cache(maxsize=4096)
+def _may_have_type(name: str) -> bool:
+    """Whether a text in this column can be a Guid or a time on Exchange's object."""
+    return name.lower().endswith("guid") or holds_time(name)

@@ -50,6 +50,7 @@ def test_every_public_name_is_there() -> None:
         exoscope.nonsense  # noqa: B018 - reading it is the test
 
 
+@pytest.mark.long
 def test_a_migration_script_plans_applies_proves_and_undoes(tmp_path: Path) -> None:
     intent = tmp_path / "scope.yaml"
     intent.write_text(INTENT, encoding="utf-8")

@@ -263,6 +263,7 @@ def test_without_the_apps_credential_it_is_configured_at_most(scoped: tuple[Desk
     assert desk.verify(plan, "--profile", without, "--accept", "configured", code=0)["verdict"] == "configured"
 
 
+@pytest.mark.long
 def test_a_sample_states_its_bound_and_asks_the_boundary(scoped: tuple[Desk, Path]) -> None:
     desk, plan = scoped
     answer = desk.verify(plan, "--sample", "1", "--seed", "5")
@@ -282,6 +283,7 @@ def test_a_sample_states_its_bound_and_asks_the_boundary(scoped: tuple[Desk, Pat
     }
 
 
+@pytest.mark.long
 def test_refusals_can_be_limited(scoped: tuple[Desk, Path]) -> None:
     desk, plan = scoped
     answer = desk.verify(plan, "--limit-refusals", "1")

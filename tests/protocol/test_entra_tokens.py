@@ -152,13 +152,13 @@ def test_a_certificate_file_that_lacks_a_part_is_said(shared_twin: Twin, tmp_pat
         Tokens(profile_of(shared_twin, certificate=path), QuickClock()).operator("graph")
 
 
-def test_a_broken_pfx_or_wrong_passphrase_is_a_failed_sign_in(
+def test_a_wrong_passphrase_is_said_before_anybody_is_asked(
     shared_twin: Twin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PHRASE", "wrong-hunter2")
     pfx = as_pfx(shared_twin, tmp_path / "p.pfx", "hunter2")
     operator = {"certificate": pfx, "passphrase": SecretRef("env", "PHRASE", tmp_path)}
-    with pytest.raises(SignInFailed) as failed:
+    with pytest.raises(BadInput) as failed:
         Tokens(profile_of(shared_twin, **operator), QuickClock()).operator("graph")
     assert "wrong-hunter2" not in f"{failed.value} {failed.value.next}"
 

@@ -40,6 +40,7 @@ def few() -> Snapshot:
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.long
 def test_the_demo_runs_in_shells_that_are_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake = FakePwsh(tmp_path)
     serve = exoscope.twin.server.serve

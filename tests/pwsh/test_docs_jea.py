@@ -116,6 +116,7 @@ def run(**values: object) -> dict[str, object]:
     }
 
 
+@pytest.mark.long
 def test_the_function_runs_approved_scripts_and_nothing_else_can_be_called(tmp_path: Path) -> None:
     endpoint = Endpoint(tmp_path)
     tried, done, other, strange, absent, script, cmdlet, result = endpoint.call(

@@ -33,6 +33,7 @@ def test_every_template_and_every_good_script_means_the_same_to_powershell() -> 
     assert engine_views(program(), scripts) == [reader_view(each) for each in scripts]
 
 
+@pytest.mark.long
 def test_mutated_scripts_mean_the_same_to_powershell() -> None:
     rng = random.Random(42)  # noqa: S311 - repeatable on purpose
     base = seeds()

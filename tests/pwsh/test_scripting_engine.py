@@ -170,6 +170,7 @@ def test_a_run_that_dies_after_a_write_is_gone_on_with(exchange: Exchange, grant
     assert outcomes(grant) == ["done"] * 3
 
 
+@pytest.mark.long
 def test_a_write_that_fails_stops_the_script(exchange: Exchange, grant: Path) -> None:
     done = exchange.run(grant, "-ReadBackSeconds", "0", EXO_FAIL="New-ManagementScope")
     assert done.returncode == 5, done.stdout + done.stderr

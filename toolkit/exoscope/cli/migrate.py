@@ -10,14 +10,18 @@ import click
 from exoscope.cli import changing, frame, roads
 from exoscope.cli.planning import (
     Waits,
+    check_places,
+    check_source,
+    customization_option,
     print_apps,
     print_findings,
     print_plan,
     print_refusals,
-    read_into,
+    refused,
     say_where,
+    snapshot_option,
     tenant_for,
-    write_file,
+    write_plan,
 )
 from exoscope.cli.printing import line, plain
 from exoscope.outcome import Exit, Refused
@@ -33,12 +37,7 @@ if TYPE_CHECKING:
 @click.option(
     "--app", "apps", multiple=True, metavar="A", help="Only this app (appId, object id or name); may be repeated."
 )
-@click.option(
-    "--snapshot",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="A file that `exoscope snapshot` wrote; without it the tenant is read now, into a file beside the plan.",
-)
+@snapshot_option
 @click.option(
     "--nested",
     type=click.Choice(["auto", "filter", "group", "refuse"]),
@@ -62,11 +61,7 @@ if TYPE_CHECKING:
 @click.option(
     "--accept-loss", multiple=True, metavar="APP:ADDRESS", help="A mailbox that the app may lose; may be repeated."
 )
-@click.option(
-    "--accept-customization",
-    is_flag=True,
-    help="Accept Enable-OrganizationCustomization as the first step, where the organisation needs it. It cannot be taken back.",
-)
+@customization_option
 @click.option("--drop-dead", is_flag=True, help="Remove policies that restrain nobody, after the full token wait.")
 @click.option(
     "-o",
@@ -118,7 +113,7 @@ def command(
     with --accept-loss. Apps are refused one by one, each with a code: the plan is written for the others (exit 1), or not at all
     when every app is refused (exit 4). `exoscope show` prints the plan, `exoscope apply` runs it.
     """
-    from exoscope.planning import dump_plan, load_plan, migrate_answer, refused_migration
+    from exoscope.planning import migrate_answer, refused_migration
     from exoscope.planning.migration import asking, plan_migration
     from exoscope.reach import Reach
     from exoscope.reading.wanted import Wanted
@@ -129,10 +124,7 @@ def command(
         raise click.UsageError("--hash approves a plan for --advance")
     if (wait is not None or everything or unseen_ok) and not advance:
         raise click.UsageError("--wait, --all and --unseen-ok are about a run, and only --advance runs one")
-    if yes and snapshot is not None:
-        raise click.UsageError("--yes is about the road to Exchange, and with --snapshot none is taken")
-    if parallel is not None and snapshot is not None:
-        raise click.UsageError("--parallel is about sessions with Exchange, and with --snapshot none is opened")
+    check_source(snapshot, parallel, yes=yes)
 
     def ask(tenant: Snapshot) -> Migration:
         return asking.ask(
@@ -162,31 +154,19 @@ def command(
         )
         return
     output = output or Path("plan.json")
-    for each in (output, *(() if snapshot else (read_into(output),))):
-        frame.not_over(each, snapshot)
+    check_places(output, None, snapshot)
     waits = Waits(profile)
     tenant = tenant_for(snapshot, Wanted(apps=apps), output, profile, yes=yes, parallel=parallel or 1)
     try:
         plan = plan_migration(tenant, apps, ask(tenant))
-    except Refused as refused:
-        if not refused.refusals:
-            raise
-        if as_json:
-            frame.answer(refused_migration(refused.refusals))
-        else:
-            print_refusals(refused.refusals, tenant)
-        frame.say(f"{refused.message} No plan was written.")
-        frame.finish(Exit.REFUSED)
-    data = dump_plan(plan)
-    file = load_plan(data, str(output))
-    write_file(output, data)
-    answer = migrate_answer(
-        plan, file.hash, Reach(tenant).mailboxes.addresses(), waits.seconds, lengthen=waits.lengthen
-    )
+    except Refused as error:
+        refused(error, tenant, as_json=as_json, answer=refused_migration)
+    digest = write_plan(plan, output)
+    answer = migrate_answer(plan, digest, Reach(tenant).mailboxes.addresses(), waits.seconds, lengthen=waits.lengthen)
     if as_json:
         frame.answer(answer)
     else:
-        print_plan(plan, file.hash, waits)
+        print_plan(plan, digest, waits)
         print_apps(answer.apps)
         print_findings(answer.findings, tenant)
         print_refusals(plan.refusals, tenant)

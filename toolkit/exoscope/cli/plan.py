@@ -9,33 +9,24 @@ import click
 from exoscope.cli import frame, roads
 from exoscope.cli.planning import (
     Waits,
-    print_apps,
-    print_plan,
-    print_refusals,
-    read_into,
-    say_where,
+    check_places,
+    check_source,
+    customization_option,
+    finish_plan,
+    refused,
+    snapshot_option,
     tenant_for,
-    write_file,
 )
-from exoscope.outcome import BadInput, Exit, Refused
+from exoscope.outcome import BadInput, Refused
 
 
 @frame.command("plan", short_help="Plan the steps from a tenant to an intent.")
 @click.argument("intent", type=click.Path(path_type=Path), metavar="SCOPE_YAML")
-@click.option(
-    "--snapshot",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="A file that `exoscope snapshot` wrote; without it the tenant is read now, into a file beside the plan.",
-)
+@snapshot_option
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, metavar="FILE", help="The plan."
 )
-@click.option(
-    "--accept-customization",
-    is_flag=True,
-    help="Where the organisation was never customised, make Enable-OrganizationCustomization the first step.",
-)
+@customization_option
 @roads.parallel_option
 @frame.road_yes_option
 @frame.profile_option
@@ -58,17 +49,11 @@ def command(
     is refused (exit 4). Exit 2: the intent names what is not there, or is not valid; 6: something needed was not read.
     """
     from exoscope.intent import load_intent
-    from exoscope.planning import dump_plan, load_plan, plan_answer, plan_scope, refused_answer
-    from exoscope.reach import Reach
+    from exoscope.planning import plan_scope
     from exoscope.reading.wanted import wanted_for
 
-    if yes and snapshot is not None:
-        raise click.UsageError("--yes is about the road to Exchange, and with --snapshot none is taken")
-    if parallel is not None and snapshot is not None:
-        raise click.UsageError("--parallel is about sessions with Exchange, and with --snapshot none is opened")
-    place = read_into(output)
-    for each in (output, *(() if snapshot else (place,))):
-        frame.not_over(each, intent, snapshot)
+    check_source(snapshot, parallel, yes=yes)
+    check_places(output, intent, snapshot)
     wanted = load_intent(intent)
     waits = Waits(profile)
     del state  # a plan keeps no state; the option stands on every command that opens a session
@@ -77,25 +62,6 @@ def command(
         plan = plan_scope(tenant, wanted, accept_customization=accept_customization)
     except BadInput as error:
         raise type(error)(f"{intent}: {error.message}", code=error.code, next=error.next) from None
-    except Refused as refused:
-        if not refused.refusals:
-            raise
-        if as_json:
-            frame.answer(refused_answer(refused.refusals))
-        else:
-            print_refusals(refused.refusals, tenant)
-        frame.say(f"{refused.message} No plan was written.")
-        frame.finish(Exit.REFUSED)
-    data = dump_plan(plan)
-    file = load_plan(data, str(output))
-    write_file(output, data)
-    answer = plan_answer(plan, file.hash, Reach(tenant).mailboxes.addresses(), waits.seconds, lengthen=waits.lengthen)
-    if as_json:
-        frame.answer(answer)
-    else:
-        print_plan(plan, file.hash, waits)
-        print_apps(answer.apps)
-        print_refusals(plan.refusals, tenant)
-    say_where(f"The plan is in {output}.")
-    if plan.refusals:
-        frame.finish(Exit.FINDINGS)
+    except Refused as error:
+        refused(error, tenant, as_json=as_json)
+    finish_plan(plan, tenant, output, waits, as_json=as_json)

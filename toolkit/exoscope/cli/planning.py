@@ -3,22 +3,42 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from exoscope.cli import frame
 from exoscope.cli.printing import block, line, plain
-from exoscope.outcome import BadInput
+from exoscope.outcome import BadInput, Exit, Refused
 
 if TYPE_CHECKING:
     from exoscope.model import Plan, Snapshot, Step, WaitKind
     from exoscope.outcome import Finding, Refusal
     from exoscope.planning.answer import AppAnswer
     from exoscope.reading.wanted import Wanted
+
+
+def snapshot_option(function: frame.Decorated) -> frame.Decorated:
+    """``--snapshot FILE`` of a command that plans over it, or reads the tenant."""
+    return click.option(
+        "--snapshot",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="A file that `exoscope snapshot` wrote; without it the tenant is read now, into a file beside the plan.",
+    )(function)
+
+
+def customization_option(function: frame.Decorated) -> frame.Decorated:
+    """``--accept-customization``."""
+    return click.option(
+        "--accept-customization",
+        is_flag=True,
+        help="Where the organisation was never customised, make Enable-OrganizationCustomization the first step. It cannot be "
+        "taken back.",
+    )(function)
 
 
 class Waits:
@@ -112,6 +132,72 @@ def print_refusals(refusals: tuple[Refusal, ...], tenant: Snapshot | None = None
         "Refused",
         (f"{each.code}: {names.get(each.app or '', each.app or 'the intent')}: {each.message}" for each in refusals),
     )
+
+
+def check_source(snapshot: Path | None, parallel: int | None, *, yes: bool) -> None:
+    """Raises UsageError for options about reading the tenant where a file is read in its place."""
+    if yes and snapshot is not None:
+        raise click.UsageError("--yes is about the road to Exchange, and with --snapshot none is taken")
+    if parallel is not None and snapshot is not None:
+        raise click.UsageError("--parallel is about sessions with Exchange, and with --snapshot none is opened")
+
+
+def check_places(output: Path, source: Path | None, snapshot: Path | None) -> None:
+    """Raises BadInput where the plan, or the tenant that is read for it, would be written over what it is made from."""
+    for each in (output, *(() if snapshot else (read_into(output),))):
+        frame.not_over(each, source, snapshot)
+
+
+def refused(
+    error: Refused,
+    tenant: Snapshot | None,
+    *,
+    as_json: bool,
+    nothing: str = "No plan was written.",
+    answer: Callable[[tuple[Refusal, ...]], object] | None = None,
+) -> NoReturn:
+    """Tell which apps are refused and why, and end (exit 4); raises the error where it is about no app.
+
+    ``answer`` makes the command's own answer of the refusals; None: that of ``plan``.
+    """
+    from exoscope.planning import refused_answer
+
+    if not error.refusals:
+        raise error
+    if as_json:
+        frame.answer((answer or refused_answer)(error.refusals))
+    else:
+        print_refusals(error.refusals, tenant)
+    frame.say(f"{error.message} {nothing}")
+    frame.finish(Exit.REFUSED)
+
+
+def write_plan(plan: Plan, output: Path) -> str:
+    """Write the plan; its hash."""
+    from exoscope.planning import dump_plan, load_plan
+
+    data = dump_plan(plan)
+    file = load_plan(data, str(output))
+    write_file(output, data)
+    return file.hash
+
+
+def finish_plan(plan: Plan, tenant: Snapshot, output: Path, waits: Waits, *, as_json: bool) -> None:
+    """Write a plan and answer it as ``plan`` does; ends with exit 1 where some apps are refused."""
+    from exoscope.planning import plan_answer
+    from exoscope.reach import Reach
+
+    digest = write_plan(plan, output)
+    answer = plan_answer(plan, digest, Reach(tenant).mailboxes.addresses(), waits.seconds, lengthen=waits.lengthen)
+    if as_json:
+        frame.answer(answer)
+    else:
+        print_plan(plan, digest, waits)
+        print_apps(answer.apps)
+        print_refusals(plan.refusals, tenant)
+    say_where(f"The plan is in {output}.")
+    if plan.refusals:
+        frame.finish(Exit.FINDINGS)
 
 
 def tenant_for(

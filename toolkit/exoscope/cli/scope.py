@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from exoscope.cli import changing, frame, proofs, roads
-from exoscope.cli.planning import Waits, print_apps, print_plan, print_refusals
+from exoscope.cli.planning import Waits, customization_option, print_apps, print_plan, refused
 from exoscope.cli.printing import line, plain
-from exoscope.outcome import BadInput, Exit, Refused
+from exoscope.outcome import BadInput, Refused
 
 if TYPE_CHECKING:
     from exoscope.checking import Verification
@@ -42,11 +42,7 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="Where scope.yaml, snapshot, plan, run and evidence lie; else scope-APP here.",
 )
-@click.option(
-    "--accept-customization",
-    is_flag=True,
-    help="Where the organisation was never customised, make Enable-OrganizationCustomization the first step.",
-)
+@customization_option
 @click.option("--accept", type=click.Choice(["configured"]), help="Count a verdict of configured as success (exit 0).")
 @frame.yes_option
 @frame.wait_option
@@ -178,19 +174,13 @@ def _only_job() -> Place:
 def _planned(job: ScopeJob, asked: Asked, *, accept_customization: bool, as_json: bool) -> tuple[PlanFile, Snapshot]:
     from exoscope import snapshot as snapshots
     from exoscope.jobs.scope import TENANT
-    from exoscope.planning import refused_answer
 
     try:
         return job.plan(asked, accept_customization=accept_customization)
-    except Refused as refused:
-        if not refused.refusals:
-            raise
-        if as_json:
-            frame.answer(refused_answer(refused.refusals))
-        else:
-            print_refusals(refused.refusals, snapshots.load(job.place / TENANT))
-        frame.say(f"{refused.message} Nothing was changed; scope.yaml and the snapshot are in {job.place.folder}.")
-        frame.finish(Exit.REFUSED)
+    except Refused as error:
+        kept = f"Nothing was changed; scope.yaml and the snapshot are in {job.place.folder}."
+        tenant = snapshots.load(job.place / TENANT) if error.refusals else None
+        refused(error, tenant, as_json=as_json, nothing=kept)
 
 
 def _approved(job: ScopeJob, file: PlanFile, tenant: Snapshot, waits: Waits, *, yes: bool, as_json: bool) -> None:

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-import io
-import json
 import time
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-import yaml
-from requests.adapters import BaseAdapter
 
-from exoscope import exchange, outcome
-from exoscope.exchange import adminapi
+from adminapi_wire import (
+    ERRORS,
+    FRONT,
+    GET,
+    HERE,
+    MODULE,
+    ORGANIZATION,
+    PROFILE,
+    REMOVE,
+    ROOT,
+    THERE,
+    Answer,
+    Open,
+    Wire,
+    connect,
+    rows,
+)
+from exoscope import outcome
 from exoscope.exchange.adminapi import envelope
 from exoscope.exchange.adminapi_http import AdminApi
 from exoscope.exchange.selecting import needed, plain_rows, select, selections
@@ -32,110 +42,10 @@ from exoscope.outcome import (
     Transient,
     WrongTenant,
 )
-from exoscope.powershell import read, render_guarded
+from exoscope.powershell import read
 from exoscope.profile import loads_profile
 
-HERE = "7a4f6b1e-2c3d-4e5f-8a9b-0c1d2e3f4a5b"
-THERE = "00000000-0000-0000-0000-00000000beef"
-FRONT = "https://outlook.office365.com"
-ROOT = f"{FRONT}/adminapi/beta/{HERE}/InvokeCommand"
-GET = render_guarded("inventory/management_scopes", {}).text
-REMOVE = render_guarded("rbac/remove_management_scope", {"name": "x"}).text
-ERRORS = yaml.safe_load((Path(__file__).parents[1] / "data" / "exchange" / "adminapi_errors.yaml").read_text("utf-8"))
-
-Answer = tuple[int, dict[str, str], Any]
-
-
-def rows(*found: dict[str, Any], link: str | None = None) -> Answer:
-    return 200, {}, {"value": list(found), **({"@odata.nextLink": link} if link else {})}
-
-
-MODULE: Answer = (200, {}, {"value": []})
-ORGANIZATION = rows(
-    {"ExternalDirectoryOrganizationId@data.type": "System.Guid", "ExternalDirectoryOrganizationId": HERE}
-)
-
-
-class Wire(BaseAdapter):
-    """Answers in order; an exception is raised. ``sent`` is what was asked: method, URL, headers, body."""
-
-    def __init__(self, answers: list[Any]) -> None:
-        super().__init__()
-        self.answers = answers
-        self.sent: list[tuple[str, str, dict[str, str], Any]] = []
-
-    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:  # type: ignore[override]  # a double takes what comes
-        body = json.loads(request.body) if request.body else None
-        self.sent.append((str(request.method), str(request.url), dict(request.headers), body))
-        answer = self.answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        status, headers, content = answer
-        response = requests.Response()
-        response.status_code = status
-        response.headers.update(headers)
-        response.url, response.request = str(request.url), request
-        if isinstance(content, dict | None):
-            content = b"" if content is None else json.dumps(content).encode()
-        response.raw = io.BytesIO(content) if isinstance(content, bytes) else content
-        return response
-
-    def close(self) -> None:
-        pass
-
-
-class Time:
-    def __init__(self) -> None:
-        self.at = datetime(2026, 11, 23, tzinfo=UTC)
-        self.slept: list[float] = []
-
-    def now(self) -> datetime:
-        return self.at
-
-    def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.at += timedelta(seconds=seconds)
-
-
-class Source:
-    """The operator's token."""
-
-    def __init__(self, time: Time, tenant_id: str | None = HERE, user: str | None = None) -> None:
-        self.time, self.tenant_id, self.user = time, tenant_id, user
-
-    def exchange(self, *, valid_for: float, fresh: bool = False) -> Any:
-        class Token:
-            secret = Secret("a-new-token" if fresh else "the-token")
-            expires_at = self.time.at + timedelta(hours=1)
-            tenant_id = self.tenant_id
-            user = self.user
-
-        return Token()
-
-
-Open = Callable[..., tuple[Any, Wire, Time]]
-PROFILE = '\norganization = "contoso.onmicrosoft.com"\n[transport]\nkind = "admin-api"\n'
-
-
-@pytest.fixture
-def connect(monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
-    """``connect(*answers after the opening) -> session, wire, time``."""
-
-    def start(
-        *answers: Any, opening: tuple[Any, ...] = (MODULE, ORGANIZATION), tenant: str = HERE, more: str = "", **of: Any
-    ) -> tuple[Any, Wire, Time]:
-        wire, clock = Wire([*opening, *answers]), Time()
-
-        class Wired(AdminApi):
-            def __init__(self, *given: Any) -> None:
-                super().__init__(*given)
-                self._http.mount("https://", wire)
-
-        monkeypatch.setattr(adminapi, "AdminApi", Wired)
-        profile = loads_profile(f'tenant = "{tenant}"{PROFILE}{more}'.encode(), Path("exoscope.toml"))
-        return exchange.connect(profile, Source(clock, **of), clock=clock), wire, clock
-
-    yield start
+__all__ = ["connect"]
 
 
 def test_what_is_sent(connect: Open) -> None:
@@ -500,92 +410,3 @@ def test_a_session_that_was_ended_asks_nothing_more(connect: Open, end: str) -> 
     with pytest.raises(LostSession, match="closed"):
         session.run(GET)
     assert len(wire.sent) == sent
-
-
-# -- properties by name ------------------------------------------------------------------------------------------------
-
-LIST = "Get-Recipient -ResultSize Unlimited | Select-Object -Property @('Guid', 'Department')"
-NARROW = f"{ROOT}?$select=Guid,Department"
-REFUSED: Answer = (
-    400,
-    {},
-    {"error": {"code": "BadRequest", "message": "Could not find a property named 'Department'."}},
-)
-
-
-def asked(wire: Wire) -> list[str]:
-    return [url for _, url, _, _ in wire.sent[2:]]
-
-
-def test_recipients_are_asked_for_by_property_name(connect: Open) -> None:
-    more = f"{ROOT}?$skiptoken=2"
-    session, wire, _ = connect(
-        rows({"Guid@odata.type": "#Guid", "Guid": "1", "Department": None}, link=more),
-        rows({"Guid": "2", "Department": "x"}),
-    )
-    assert session.run(LIST).rows == ({"Guid": "1", "Department": None}, {"Guid": "2", "Department": "x"})
-    assert asked(wire) == [NARROW, more]
-    session, wire, _ = connect(rows({"Name": "a"}), rows())
-    session.run(GET)
-    session.run("Get-Recipient -ResultSize Unlimited")
-    assert asked(wire) == [ROOT, ROOT], "short lists, and what is wanted as a whole, are asked for as ever"
-
-
-@pytest.mark.parametrize(
-    "odd",
-    [REFUSED, rows({"Guid": "1", "Department": "x"}, {"Guid": "2"}), rows({"guid": "1"}), rows()],
-    ids=["refused", "a row without one", "none has one", "no rows"],
-)
-def test_a_service_that_does_not_answer_by_name_is_asked_for_the_whole(connect: Open, odd: Answer) -> None:
-    whole = rows({"Guid": "1", "Department": "x", "City": "y"}, {"Guid": "2", "Department": None})
-    session, wire, _ = connect(odd, whole, whole)
-    for _ in range(2):
-        assert session.run(LIST).rows == ({"Guid": "1", "Department": "x"}, {"Guid": "2", "Department": None})
-    assert asked(wire) == [NARROW, ROOT, ROOT], "and not tried by name again"
-    assert not wire.answers
-
-
-def test_where_there_is_nothing_as_a_whole_either_names_are_tried_again(connect: Open) -> None:
-    session, wire, _ = connect(rows(), rows(), rows({"Guid": "1", "Department": "x"}))
-    assert session.run(LIST).rows == ()
-    assert len(session.run(LIST).rows) == 1
-    assert asked(wire) == [NARROW, ROOT, NARROW]
-
-
-def test_what_fails_as_a_whole_too_says_nothing_of_names(connect: Open) -> None:
-    found = rows({"Guid": "1", "Department": "x"})
-    session, wire, _ = connect(REFUSED, REFUSED, found)
-    with pytest.raises(ServiceError, match="Could not find"):
-        session.run(LIST)
-    assert len(session.run(LIST).rows) == 1
-    assert asked(wire) == [NARROW, ROOT, NARROW]
-
-
-def test_an_error_with_a_meaning_of_its_own_is_not_asked_about_again(connect: Open) -> None:
-    missing = next(case for case in ERRORS if case["kind"] == "ObjectNotFound")
-    session, wire, _ = connect((missing["status"], missing.get("headers", {}), missing["body"]))
-    with pytest.raises(ObjectNotFound):
-        session.run(LIST)
-    assert asked(wire) == [NARROW]
-
-
-def test_the_next_page_is_under_way_while_one_is_worked_on(connect: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    link = f"{ROOT}?$skiptoken=2"
-    session, wire, _ = connect(rows({"Name": "a"}, link=link), rows({"Name": "b"}))
-    real = adminapi.plain_rows
-
-    def slowly(entries: Any, wanted: Any) -> Any:
-        until = time.monotonic() + 30
-        while len(asked(wire)) < 2 and time.monotonic() < until:
-            time.sleep(0.001)
-        assert len(asked(wire)) == 2
-        return real(entries, wanted)
-
-    monkeypatch.setattr(adminapi, "plain_rows", slowly)
-    assert len(session.run(GET).rows) == 2
-
-
-def test_where_a_few_rows_are_wanted_no_page_is_asked_for_in_vain(connect: Open) -> None:
-    session, wire, _ = connect(rows({"Name": "a"}, {"Name": "b"}, link=f"{ROOT}?$skiptoken=2"))
-    assert len(session.run("Get-ManagementScope | Select-Object -First 2").rows) == 2
-    assert asked(wire) == [ROOT]

@@ -149,14 +149,14 @@ class AdminApiSession:
 
         Public clients ask so (CIPP-API's New-ExoRequest, ExoHelper's PropertiesToLoad), but nobody says what the service does
         with a name that it does not like. So a refusal, or a row without one of the names, counts as "cannot", never as an answer;
-        and no rows at all are believed only of the read that is known, without names.
+        and no rows at all, or a property that nobody has, are believed only of the read that is known, without names.
         """
         end = time.monotonic() + deadline
         narrow = self._narrow(call, deadline, size) if call.only and self._selects else None
-        if narrow is not None and narrow.rows:
+        if narrow is not None and _told(narrow.rows):
             return narrow
         whole = self._repeated(_whole(call), max(1.0, end - time.monotonic()), size)
-        self._selects = self._selects and (not call.only or (narrow is not None and not whole.rows))
+        self._selects = self._selects and (not call.only or (narrow is not None and narrow.rows == whole.rows))
         return whole
 
     def _narrow(self, call: _Call, deadline: float, size: int) -> Result | None:
@@ -405,8 +405,14 @@ def _call(pipeline: Pipeline) -> _Call:
     if operation.cmdlet in _MODULE:
         raise BadInput(f"{operation.cmdlet} is a cmdlet of the module; the admin API has none of that name")
     chain = selections(rest)
-    names = next((each.names for each in chain if each.names), ()) if operation.cmdlet in _WIDE else ()
+    wide = operation.cmdlet in _WIDE and "Identity" not in operation.parameters
+    names = next((each.names for each in chain if each.names), ()) if wide else ()
     return _Call(operation.cmdlet, envelope(operation), chain, names)
+
+
+def _told(rows: Sequence[Row]) -> bool:
+    """Are there rows, and has each of their properties a value in some row?"""
+    return bool(rows) and all(any(row.get(name) not in (None, "", []) for row in rows) for name in rows[0])
 
 
 def _whole(call: _Call) -> _Call:

@@ -190,10 +190,6 @@ class Reach:
         """Why what a consent of this app gives is undocumented or unknown; None where consents act as documented."""
         return self._rules.enforcement(app)
 
-    def app_findings(self, app: App) -> tuple[Finding, ...]:
-        """Findings about an app, whatever is asked of it."""
-        return findings.of_app(self._rules, app)
-
     def held(self, app: App) -> tuple[str, ...]:
         """The permissions on mailboxes an app holds by consent (on the right resource) or by role, each once, sorted.
 

@@ -198,8 +198,7 @@ class Engine:
         if reads is False:
             return False
         if step.id not in self.state.left_to_others:
-            left = StepLeft(app=step.app_id, stage=step.stage, step=step.id, observed=reads, to=_service(step))
-            self._record(left)
+            self._record(StepLeft(app=step.app_id, stage=step.stage, step=step.id, observed=reads))
         return True
 
     def _from(self, step: Step) -> list[Step]:

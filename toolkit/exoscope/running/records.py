@@ -110,7 +110,6 @@ class StepLeft(Record, frozen=True, tag="step-left"):
     stage: str
     step: str
     observed: State
-    to: Literal["exchange", "entra"]
 
 
 class Noted(Record, frozen=True, tag="noted"):

@@ -161,12 +161,6 @@ class Entra:
         """Register a certificate (DER) with an app."""
         self.tenant.keychain.add(app_id, Held(None, certificate, ends))
 
-    def drop_credentials(self, app_id: str) -> None:
-        """Forget what an app signs in with."""
-        self.tenant.keychain.drop(app_id)
-
-    # -- documents ---------------------------------------------------------------------------------------------
-
     def is_tenant(self, segment: str) -> bool:
         """Whether a path segment names this tenant: its id, its initial domain, or the domain of a mailbox's address.
 

@@ -164,7 +164,6 @@ _SECRET_ID = Told(
     "What was given as the secret has the form of a Guid, as the Secret ID has: the ID was copied in place of the Value.",
     _COPY_VALUE,
 )
-_CAUSES = frozenset(told.cause for told in (*_CODES.values(), _SECRET_ID))
 
 
 def authority_lines(answers: Answers) -> tuple[Line, ...]:

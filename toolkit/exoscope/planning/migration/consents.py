@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterable, Sequence
 
 from exoscope.catalog import (
     GRAPH,
-    MAILBOX_MIGRATION,
-    PROTOCOLS,
     Permission,
     by_id,
     canonical,
@@ -100,12 +98,6 @@ def unknown_consents(app: App) -> tuple[str, ...]:
         and permission(consent.permission, GRAPH) is None
         and by_id(consent.resource, consent.app_role_id) is None
     )
-
-
-def holds_content_elsewhere(app: App) -> tuple[str, ...]:
-    """IMAP, POP, SMTP and Mailbox.Migration: policies do not govern them, and roles do not replace them."""
-    known = [held_as(each.resource, each.app_role_id, each.permission) for each in app.consents]
-    return tuple(each.name for each in known if each and (each.name in PROTOCOLS or each.name == MAILBOX_MIGRATION))
 
 
 # -- roles ------------------------------------------------------------------------------------------------------------------

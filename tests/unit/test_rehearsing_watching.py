@@ -150,6 +150,52 @@ def test_a_pointer_that_changes_alone_is_looked_at_anew() -> None:
     assert found.disagreed == ()
 
 
+ONE = {"name": "one", "role": "Application Mail.Read", "app": "omni", "scope": "scope:S"}
+CONSENT: dict[str, Any] = {"apps": {"omni": {"consents": ["Mail.Read"]}}}
+PARTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "management_scopes": ({}, {"scopes": {"S": "MemberOfGroup -eq 'DN(hr)'"}}),
+    "groups": ({}, {"groups": {"sales": ["bob"], "hr": ["dan"]}}),
+    "administrative_units": ({}, {"units": {"berlin": ["ada"]}}),
+    "role_assignments": ({"assignments": [ONE]}, {"assignments": [{**ONE, "enabled": False}]}),
+    "organization": (CONSENT, {"organization": {"enforce_exo_app_rbac_permissions": True}}),
+    "access_policies": (CONSENT, {"policies": [{"app": "omni", "right": "RestrictAccess", "group": "hr"}]}),
+    "roles": ({"roles": {"Application Mail.Read": ["Mail.Read"]}}, {"roles": {"Application Mail.Read": []}}),
+}
+"""Parts of a snapshot that a run may change, or that somebody else changes meanwhile: a tenant, and what is different then."""
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_of_the_tenant_that_changes_alone_is_looked_at_anew(part: str) -> None:
+    """What a state is known by must hold everything that bears on an app: else an older state's answers stand for it."""
+    first, then = PARTS[part]
+    usual: dict[str, Any] = {
+        "mailboxes": ["ada", "bob", "cyd", "dan"],
+        "groups": {"sales": ["ada", "bob"], "hr": ["dan"]},
+        "units": {"berlin": ["dan"]},
+        "apps": {"omni": {}},
+        "pointers": ["omni"],
+        "scopes": {"S": "MemberOfGroup -eq 'DN(sales)'"},
+        "assignments": [
+            ONE,
+            {"name": "two", "role": "Application Mail.Read", "app": "omni", "scope": "unit:berlin"},
+        ],
+        **first,
+    }
+    before = tenant(usual)
+    after = replace(before, **{part: getattr(tenant({**usual, **then}), part)})
+    app = listed(before, "apps")[0].app_id
+    assert Reach(before).sets(app, "Mail.Read") != Reach(after, like=Reach(before)).sets(app, "Mail.Read")
+    plan = planned(CONSENTED, "rbac")
+    states = [Version(datetime.min.replace(tzinfo=UTC), "the beginning", View(before))]
+    made = []
+    for number, snapshot in enumerate((before, after), 1):
+        states.append(Version(START + timedelta(seconds=30 * number), f"state {number}", View(snapshot)))
+        made.append(Made(plan.steps[number], number, number + 1))
+    found = watch(plan, states, made, DELAYS)
+    assert found.decisions > 0
+    assert found.disagreed == (), "the twin decides by the state itself"
+
+
 def test_what_another_app_does_is_not_this_apps() -> None:
     plan = planned(CONSENTED, "rbac")
     states, made = run(CONSENTED, plan, {"cutover": 8.0})
